@@ -1,0 +1,227 @@
+# Faultline: one Makefile for everything. `make help` lists the targets; V=1 shows the commands.
+
+ARCH  ?= x86_64
+DEBUG ?= 0
+CPUS  ?= 2
+MEM   ?= 1G
+V     ?= 0
+
+O ?= build/$(ARCH)$(if $(filter 1,$(DEBUG)),-debug)
+OUT := $(O)
+OBJ := $(OUT)/obj
+
+ifeq ($(wildcard arch/$(ARCH)/kernel.ld),)
+$(error ARCH=$(ARCH): there is no such port yet)
+endif
+
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+
+ifeq ($(V),1)
+Q :=
+say = @:
+else
+Q := @
+say = @printf '  %-7s %s\n'
+endif
+
+ifeq ($(filter -j%,$(MAKEFLAGS)),)
+MAKEFLAGS += -j$(shell nproc)
+endif
+
+.SUFFIXES:
+.SECONDARY:
+.DELETE_ON_ERROR:
+.PHONY: FORCE all kernel user tests host-tests run test check qemu qemu-gdb gdb iso compare help \
+        clean setup format print-flags setup-build setup-qemu setup-iso setup-host-tests setup-lint \
+        setup-gdb
+.DEFAULT_GOAL := all
+
+# --- The kernel ---------------------------------------------------------------------------------
+
+WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes
+CFLAGS_x86_64 := -mno-red-zone -mgeneral-regs-only -mcmodel=kernel -fcf-protection=none
+
+KERNEL_CPPFLAGS := -Iinclude -Iarch/$(ARCH)/include $(if $(filter 1,$(DEBUG)),-DCONFIG_DEBUG=1)
+KERNEL_CFLAGS := -std=gnu17 -ffreestanding -fno-pic -fno-pie -O2 -g $(WARN) -fno-strict-aliasing \
+        -fno-stack-protector -fno-omit-frame-pointer -fno-asynchronous-unwind-tables \
+        -ffile-prefix-map=$(CURDIR)/= $(CFLAGS_$(ARCH))
+KERNEL_LDFLAGS := -nostdlib -static -z max-page-size=4096 -z noexecstack --build-id=none \
+        -T arch/$(ARCH)/kernel.ld
+
+KERNEL_SRC := $(wildcard kernel/*.c mm/*.c mm/scheme/*.c fs/*.c drivers/*.c \
+        arch/$(ARCH)/*.c arch/$(ARCH)/*.S)
+KERNEL_OBJ := $(addprefix $(OBJ)/,$(addsuffix .o,$(KERNEL_SRC)))
+KERNEL := $(OUT)/faultline.elf
+
+# --- Programs: each user/*.c, each folder user/NAME/, each tests/guest/*.c is one static ELF -----
+
+USER_CFLAGS := -std=gnu17 -O2 -g $(WARN) -pthread
+USER_LDFLAGS := -static -pthread
+
+USER_DIRS := $(patsubst %/,%,$(dir $(wildcard user/*/*.c)))
+USER_SRC := $(wildcard user/*.c user/*/*.c)
+GUEST_SRC := $(wildcard tests/guest/*.c)
+USER_PROGS := $(addprefix $(OUT)/,$(sort $(basename $(wildcard user/*.c)) $(USER_DIRS)))
+GUEST_PROGS := $(patsubst tests/guest/%.c,$(OUT)/tests/%,$(GUEST_SRC))
+PROG_OBJ := $(addprefix $(OBJ)/,$(addsuffix .o,$(USER_SRC) $(GUEST_SRC)))
+
+# A source may add flags of its own, for compiling and linking: `// CFLAGS: ...` near its top.
+own_flags = $(shell sed -n '1,10s,^// CFLAGS:,,p' $(1))
+
+# --- Host tests: kernel sources and cmocka, under the sanitizers --------------------------------
+
+HOST_CPPFLAGS := -Itests/host/shim -Itests/host -Iinclude
+HOST_CFLAGS := -std=gnu17 -O1 -g $(WARN) -fno-omit-frame-pointer \
+        -fsanitize=address,undefined -fno-sanitize-recover=all
+HOST_SRC := $(wildcard tests/host/test_*.c)
+HOST_PROGS := $(patsubst tests/host/%.c,$(OUT)/host/%,$(HOST_SRC))
+# What `// SOURCES: ...` near the top of a test names.
+host_sources = $(shell sed -n '1,10s,^// SOURCES:,,p' $(1))
+host_objects = $(patsubst %,$(OBJ)/host/%.o,$(1) $(call host_sources,$(1)))
+
+# --- Targets ------------------------------------------------------------------------------------
+
+all: kernel user
+
+kernel: $(KERNEL)
+
+user: $(USER_PROGS)
+
+host-tests: $(HOST_PROGS)
+
+tests: host-tests kernel user $(GUEST_PROGS)
+
+# The main job: build, boot, run the bench on Faultline and on Linux, print both.
+run: all setup-qemu
+	$(Q)tools/compare --short --kernel $(KERNEL)
+
+compare: all setup-qemu
+	$(Q)tools/compare --long --kernel $(KERNEL)
+
+test: tests setup-qemu setup-iso setup-lint
+	$(Q)tests/run --no-build --out $(OUT) $(PATTERN)
+
+check: host-tests setup-lint
+	$(Q)tests/run --no-build --out $(OUT) --check
+
+# PROG="FILE ARG..." is the program to run.
+RUN := tools/run --kernel $(KERNEL) --smp $(CPUS) --mem $(MEM) --verbose --timeout 0
+
+qemu: all setup-qemu
+	$(Q)$(RUN) -- $(PROG)
+
+qemu-gdb: all setup-qemu setup-gdb
+	$(Q)$(RUN) --gdb -- $(PROG)
+
+gdb: kernel setup-gdb
+	$(Q)gdb -q -ex 'set architecture i386:x86-64' -ex 'target remote localhost:1234' $(KERNEL)
+
+iso: $(OUT)/faultline.iso
+
+$(OUT)/faultline.iso: $(KERNEL) $(USER_PROGS) tools/mkiso tools/run | setup-iso
+	$(say) ISO $@
+	$(Q)tools/mkiso --kernel $(KERNEL) --add $(OUT)/user:/bin -o $@
+
+setup:
+	$(Q)tools/setup
+
+# For tools/check, which compiles headers.
+print-flags:
+	@echo $(CC) $(KERNEL_CPPFLAGS) $(KERNEL_CFLAGS)
+
+setup-build setup-qemu setup-iso setup-host-tests setup-lint setup-gdb:
+	$(Q)tools/setup $(@:setup-%=%)
+
+format: setup-lint
+	$(Q)tools/check --list-c | xargs -r clang-format -i
+
+# What was downloaded stays.
+clean:
+	$(Q)rm -rf $(filter-out build/linux,$(wildcard build/*)) $(OUT)
+
+help:
+	@echo 'make            kernel and programs, into $(OUT)/'
+	@echo 'make run        the main job: the fault bench on Faultline and on Linux, side by side'
+	@echo 'make compare    the same, longer, against two releases of Linux'
+	@echo 'make test       every test; PATTERN=... picks some'
+	@echo 'make check      lint and host tests only'
+	@echo 'make qemu       boot in QEMU, console shown; PROG="FILE ARG..." is the program to run'
+	@echo 'make qemu-gdb   the same, waiting for a debugger on port 1234'
+	@echo 'make gdb        a debugger for that'
+	@echo 'make iso        an image that boots under BIOS and UEFI'
+	@echo 'make setup      install all that any target needs'
+	@echo 'make format     reformat the sources'
+	@echo 'make clean      remove what was built'
+	@echo
+	@echo 'Variables: CPUS=$(CPUS) MEM=$(MEM) DEBUG=$(DEBUG) V=$(V) O=$(OUT)'
+	@echo 'Programs run in a virtual machine through tools/run; see tools/run --help.'
+
+# --- Rules --------------------------------------------------------------------------------------
+# setup-* are order-only: they run every time, but nothing is rebuilt because of them.
+
+$(KERNEL_OBJ) $(PROG_OBJ): Makefile | setup-build
+
+$(OBJ)/%.S.o: %.S
+	$(say) AS $<
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(KERNEL_CPPFLAGS) $(KERNEL_CFLAGS) -D__ASSEMBLY__ -MMD -MP -c -o $@ $<
+
+$(filter %.c.o,$(KERNEL_OBJ)): $(OBJ)/%.c.o: %.c
+	$(say) CC $<
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(KERNEL_CPPFLAGS) $(KERNEL_CFLAGS) -MMD -MP -c -o $@ $<
+
+# A source that vanished must relink, too.
+$(OUT)/objects: FORCE
+	@mkdir -p $(@D)
+	@echo '$(KERNEL_OBJ)' | cmp -s - $@ || echo '$(KERNEL_OBJ)' >$@
+
+# First link without, second link with the symbol table; see tools/ksyms.
+$(OUT)/faultline.pre.elf: $(KERNEL_OBJ) $(OUT)/objects arch/$(ARCH)/kernel.ld
+	$(Q)$(LD) $(KERNEL_LDFLAGS) -o $@ $(KERNEL_OBJ)
+
+$(KERNEL): $(OUT)/faultline.pre.elf tools/ksyms
+	$(say) LD $@
+	$(Q)nm $< >$(OUT)/pre.nm
+	$(Q)tools/ksyms <$(OUT)/pre.nm >$(OBJ)/ksyms.S
+	$(Q)$(CC) $(KERNEL_CFLAGS) -c -o $(OBJ)/ksyms.o $(OBJ)/ksyms.S
+	$(Q)$(LD) $(KERNEL_LDFLAGS) -o $@ $(KERNEL_OBJ) $(OBJ)/ksyms.o
+	$(Q)nm $@ >$(OUT)/faultline.nm
+	$(Q)tools/ksyms --check $(OUT)/pre.nm $(OUT)/faultline.nm
+
+$(PROG_OBJ): $(OBJ)/%.c.o: %.c
+	$(say) CC $<
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(addprefix -I,$(wildcard $(<D)/$(ARCH))) $(USER_CFLAGS) $(call own_flags,$<) -MMD -MP -c -o $@ $<
+
+# Those of user/NAME.c, or of all of user/NAME/.
+program_objects = $(filter $(OBJ)/$(1).c.o $(OBJ)/$(1)/%,$(PROG_OBJ))
+
+define link_program
+$(say) LINK $@
+@mkdir -p $(@D)
+$(Q)$(CC) $(USER_LDFLAGS) -o $@ $(filter %.o,$^) $(call own_flags,$(patsubst $(OBJ)/%.o,%,$(filter %.o,$^)))
+endef
+
+.SECONDEXPANSION:
+
+$(USER_PROGS): $(OUT)/%: $$(call program_objects,$$*)
+	$(link_program)
+
+$(GUEST_PROGS): $(OUT)/tests/%: $(OBJ)/tests/guest/%.c.o
+	$(link_program)
+
+$(OBJ)/host/%.c.o: %.c Makefile | setup-host-tests
+	$(say) HOSTCC $<
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(HOST_CPPFLAGS) $(HOST_CFLAGS) $(call own_flags,$<) -MMD -MP -c -o $@ $<
+
+$(HOST_PROGS): $(OUT)/host/%: $$(call host_objects,tests/host/$$*.c)
+	$(say) HOSTLD $@
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(HOST_CFLAGS) -pthread -o $@ $^ $(call own_flags,tests/host/$*.c) -lcmocka
+
+-include $(patsubst %.o,%.d,$(KERNEL_OBJ) $(PROG_OBJ))
+-include $(shell test -d $(OBJ)/host && find $(OBJ)/host -name '*.d')

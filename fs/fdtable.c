@@ -1,0 +1,282 @@
+// Descriptor tables.
+//
+// read, write and mmap look a descriptor up and must not meet on a lock to do it. So the array of files
+// is read under RCU: fd_get takes a reference unless the count is 0 already, which is why a file's
+// memory is freed by RCU (file.c). Writers (open, close, dup) take files->lock; a table that grows is
+// copied, published and the old one freed by RCU.
+//
+//     fd_get                              close
+//     rcu; f = slot                       lock; slot = NULL; unlock
+//     ref > 0 ? ref + 1                   file_put: ref - 1; at 0: release ... call_rcu(free)
+//
+// If fd_get comes second, the slot is empty; if it saw the file before, its memory is still there and
+// the count decides.
+#include <k/assert.h>
+#include <k/rcu.h>
+#include <k/string.h>
+#include <proc.h>
+#include "fd_priv.h"
+
+#define FDS_FIRST 64
+#define FDS_MAX   (1u << 20)
+
+struct fdarray {
+    unsigned size;                // [I]
+    struct rcu_head rcu;
+    _Atomic(struct file *) file[]; // [r, files->lock]
+};
+
+struct files {
+    atomic_int ref;
+    struct mutex lock; // RANK_FDTABLE
+    _Atomic(struct fdarray *) array; // [r, lock]
+    u64 *cloexec;      // [lock] a bit per descriptor
+    unsigned first_free; // [lock] none below is free
+};
+
+static struct fdarray *fdarray_new(unsigned size)
+{
+    struct fdarray *a = kzalloc(sizeof(*a) + size * sizeof(a->file[0]), GFP_KERNEL);
+    if (a) {
+        a->size = size;
+    }
+    return a;
+}
+
+struct files *files_create(void)
+{
+    struct files *t = kzalloc(sizeof(*t), GFP_KERNEL);
+    struct fdarray *a = fdarray_new(FDS_FIRST);
+    if (t) {
+        t->cloexec = kzalloc(FDS_FIRST / 8, GFP_KERNEL);
+    }
+    if (!t || !a || !t->cloexec) {
+        if (t) {
+            kfree(t->cloexec);
+        }
+        kfree(t);
+        kfree(a);
+        return NULL;
+    }
+    store_relaxed(&t->ref, 1);
+    mutex_init(&t->lock, RANK_FDTABLE);
+    rcu_assign_pointer(&t->array, a);
+    return t;
+}
+
+struct files *files_get(struct files *t)
+{
+    fetch_add_relaxed(&t->ref, 1);
+    return t;
+}
+
+void files_put(struct files *t)
+{
+    if (atomic_fetch_sub(&t->ref, 1) != 1) {
+        return;
+    }
+    // Nobody else can reach the table.
+    struct fdarray *a = load_relaxed(&t->array);
+    for (unsigned i = 0; i < a->size; i++) {
+        struct file *f = load_relaxed(&a->file[i]);
+        if (f) {
+            file_put(f);
+            cond_resched();
+        }
+    }
+    kfree(a);
+    kfree(t->cloexec);
+    kfree(t);
+}
+
+struct file *fd_get_path(int fd)
+{
+    struct files *t = current_process()->files;
+    struct file *f = NULL;
+    rcu_read_lock();
+    struct fdarray *a = rcu_dereference(&t->array);
+    if ((unsigned)fd < a->size) {
+        f = rcu_dereference(&a->file[fd]);
+    }
+    if (f) {
+        int ref = load_relaxed(&f->ref);
+        while (ref && !atomic_compare_exchange_weak(&f->ref, &ref, ref + 1)) {
+        }
+        f = ref ? f : NULL;
+    }
+    rcu_read_unlock();
+    return f;
+}
+
+struct file *fd_get(int fd)
+{
+    struct file *f = fd_get_path(fd);
+    if (f && (load_relaxed(&f->flags) & O_PATH)) {
+        file_put(f);
+        return NULL;
+    }
+    return f;
+}
+
+// ---- Writers -----------------------------------------------------------------------------------------
+
+static void fdarray_free_rcu(struct rcu_head *head)
+{
+    kfree(container_of(head, struct fdarray, rcu));
+}
+
+// Make room for descriptor fd.
+static int files_grow_locked(struct files *t, unsigned fd)
+{
+    struct fdarray *old = load_relaxed(&t->array), *a;
+    unsigned size = old->size;
+    if (fd < size) {
+        return 0;
+    }
+    while (size <= fd) {
+        size *= 2;
+    }
+    a = fdarray_new(size);
+    u64 *cloexec = kzalloc(size / 8, GFP_KERNEL);
+    if (!a || !cloexec) {
+        kfree(a);
+        kfree(cloexec);
+        return -ENOMEM;
+    }
+    for (unsigned i = 0; i < old->size; i++) {
+        store_relaxed(&a->file[i], load_relaxed(&old->file[i]));
+    }
+    memcpy(cloexec, t->cloexec, old->size / 8);
+    kfree(t->cloexec);
+    t->cloexec = cloexec;
+    rcu_assign_pointer(&t->array, a);
+    call_rcu(&old->rcu, fdarray_free_rcu);
+    return 0;
+}
+
+static void cloexec_set_locked(struct files *t, unsigned fd, bool on)
+{
+    u64 bit = 1ull << (fd % 64);
+    t->cloexec[fd / 64] = on ? t->cloexec[fd / 64] | bit : t->cloexec[fd / 64] & ~bit;
+}
+
+// Put f into slot fd, which exists; what was there.
+static struct file *slot_set_locked(struct files *t, unsigned fd, struct file *f, u32 fd_flags)
+{
+    struct fdarray *a = load_relaxed(&t->array);
+    struct file *old = load_relaxed(&a->file[fd]);
+    rcu_assign_pointer(&a->file[fd], f);
+    cloexec_set_locked(t, fd, f && (fd_flags & O_CLOEXEC));
+    if (!f) {
+        t->first_free = min(t->first_free, fd);
+    }
+    return old;
+}
+
+static unsigned fd_limit(void)
+{
+    u64 limit = current_process() ? process_rlimit(RLIMIT_NOFILE) : FDS_MAX;
+    return (unsigned)min(limit, (u64)FDS_MAX);
+}
+
+int files_install(struct files *t, struct file *f, unsigned lowest, u32 fd_flags)
+{
+    unsigned limit = fd_limit(), fd;
+    int err = 0;
+    mutex_lock(&t->lock);
+    struct fdarray *a = load_relaxed(&t->array);
+    for (fd = max(lowest, t->first_free); fd < a->size && load_relaxed(&a->file[fd]); fd++) {
+    }
+    err = fd >= limit ? -EMFILE : files_grow_locked(t, fd);
+    if (!err) {
+        slot_set_locked(t, fd, f, fd_flags);
+        t->first_free = lowest <= t->first_free ? fd + 1 : t->first_free;
+    }
+    mutex_unlock(&t->lock);
+    if (err) {
+        file_put(f);
+        return err;
+    }
+    return (int)fd;
+}
+
+int fd_install(struct file *f, u32 fd_flags)
+{
+    return files_install(current_process()->files, f, 0, fd_flags);
+}
+
+int fd_replace(int fd, struct file *f, u32 fd_flags)
+{
+    struct files *t = current_process()->files;
+    struct file *old = NULL;
+    int err;
+    if ((unsigned)fd >= fd_limit()) {
+        file_put(f);
+        return -EBADF;
+    }
+    mutex_lock(&t->lock);
+    err = files_grow_locked(t, (unsigned)fd);
+    if (!err) {
+        old = slot_set_locked(t, (unsigned)fd, f, fd_flags);
+    }
+    mutex_unlock(&t->lock);
+    if (err) {
+        old = f;
+    }
+    if (old) {
+        file_put(old);
+    }
+    return err ? err : fd;
+}
+
+int fd_close(int fd)
+{
+    struct files *t = current_process()->files;
+    struct file *old = NULL;
+    mutex_lock(&t->lock);
+    if ((unsigned)fd < load_relaxed(&t->array)->size) {
+        old = slot_set_locked(t, (unsigned)fd, NULL, 0);
+    }
+    mutex_unlock(&t->lock);
+    if (!old) {
+        return -EBADF;
+    }
+    file_put(old);
+    return 0;
+}
+
+int fd_cloexec(int fd, int set)
+{
+    struct files *t = current_process()->files;
+    int r = -EBADF;
+    mutex_lock(&t->lock);
+    struct fdarray *a = load_relaxed(&t->array);
+    if ((unsigned)fd < a->size && load_relaxed(&a->file[fd])) {
+        r = (t->cloexec[fd / 64] >> (fd % 64)) & 1;
+        if (set >= 0) {
+            cloexec_set_locked(t, (unsigned)fd, set);
+        }
+    }
+    mutex_unlock(&t->lock);
+    return r;
+}
+
+void files_close_on_exec(struct files *t)
+{
+    unsigned fd = 0;
+    for (;;) {
+        struct file *f = NULL;
+        mutex_lock(&t->lock);
+        unsigned size = load_relaxed(&t->array)->size;
+        for (; fd < size && !f; fd++) {
+            if ((t->cloexec[fd / 64] >> (fd % 64)) & 1) {
+                f = slot_set_locked(t, fd, NULL, 0);
+            }
+        }
+        mutex_unlock(&t->lock);
+        if (!f) {
+            return;
+        }
+        file_put(f);
+    }
+}

@@ -1,0 +1,91 @@
+// Files, 2: open files.
+//
+// A struct file is what open() makes and descriptors, mappings and calls in progress share: a count,
+// the position, the flags. fd_get (fs/fdtable.c) looks at it without a lock, so its memory goes by RCU;
+// everything else of it is gone when release has run.
+#include <k/assert.h>
+#include <k/string.h>
+#include "fs_priv.h"
+
+static struct kmem_cache *file_cache;
+static atomic_long nr_open;
+
+void vfs_file_init(void)
+{
+    file_cache = kmem_cache_create("file", sizeof(struct file), 0);
+}
+
+long file_nr_open(void)
+{
+    return load_relaxed(&nr_open);
+}
+
+static void file_free_rcu(struct rcu_head *head)
+{
+    kmem_cache_free(file_cache, container_of(head, struct file, rcu));
+}
+
+static void file_destroy(struct file *f)
+{
+    inode_put(f->inode);
+    kfree(f->path);
+    fetch_add_relaxed(&nr_open, -1);
+    call_rcu(&f->rcu, file_free_rcu);
+}
+
+void file_put(struct file *f)
+{
+    if (atomic_fetch_sub(&f->ref, 1) == 1) { // all earlier uses happen before release
+        if (f->ops->release) {
+            f->ops->release(f);
+        }
+        file_destroy(f);
+    }
+}
+
+static const struct file_ops path_fops; // O_PATH: names a file, cannot touch it
+
+int file_open_inode(struct inode *inode, unsigned flags, char *path, struct file **out)
+{
+    struct file *f = kmem_cache_alloc(file_cache, GFP_KERNEL | GFP_ZERO);
+    int err = 0;
+    if (!f) {
+        kfree(path);
+        return -ENOMEM;
+    }
+    store_relaxed(&f->ref, 1);
+    store_relaxed(&f->flags, flags & ~(O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_CLOEXEC));
+    f->ops = (flags & O_PATH) ? &path_fops : inode->fops;
+    f->inode = inode_get(inode);
+    f->mapping = S_ISREG(inode->mode) && inode->mapping.ops ? &inode->mapping : NULL;
+    mutex_init(&f->pos_lock, RANK_FILE_POS);
+    f->path = path;
+    fetch_add_relaxed(&nr_open, 1);
+    if (!f->ops) {
+        err = -ENXIO;
+    } else if (f->ops->open) {
+        err = f->ops->open(inode, f);
+    }
+    if (err) {
+        file_destroy(f); // was never open: no release
+        return err;
+    }
+    *out = f;
+    return 0;
+}
+
+ssize_t file_read_kernel(struct file *f, u64 pos, void *buf, size_t n)
+{
+    if (S_ISDIR(f->inode->mode)) {
+        return -EISDIR;
+    }
+    return f->mapping ? mapping_read_kernel(f->mapping, pos, buf, n) : -EINVAL;
+}
+
+int vfs_open(const char *path, unsigned flags, u32 mode, struct file **out)
+{
+    struct inode *start = path[0] == '/' ? NULL : cwd_get();
+    int err = vfs_open_at(start, path, flags, mode, out);
+    inode_put(start);
+    return err;
+}

@@ -1,0 +1,66 @@
+// Dropping a file where sleeping is not allowed.
+//
+// The last put of a file may evict its inode, which takes sleeping locks. VMAs let go of their files in
+// RCU callbacks, so a put that turns out to be the last is handed to a kernel thread through a
+// lock-free chain; every other put is a plain decrement on the spot.
+
+#include <fs.h>
+#include <k/assert.h>
+#include <k/atomic.h>
+#include <sched.h>
+
+static _Atomic(struct file *) later;
+static atomic_long nr_later; // handed over, not yet put
+static struct waitq later_waitq = WAITQ_INIT(later_waitq);
+static struct waitq flush_waitq = WAITQ_INIT(flush_waitq);
+
+static bool put_unless_last(struct file *f)
+{
+    int ref = load_relaxed(&f->ref);
+    while (ref > 1) {
+        if (atomic_compare_exchange_weak(&f->ref, &ref, ref - 1)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void file_put_later(struct file *f)
+{
+    if (put_unless_last(f)) {
+        return;
+    }
+    atomic_fetch_add(&nr_later, 1);
+    struct file *head = load_relaxed(&later);
+    do {
+        f->later = head;
+    } while (!atomic_compare_exchange_weak(&later, &head, f)); // pairs with the exchange below
+    waitq_wake_one(&later_waitq);
+}
+
+static void file_later_thread(void *arg)
+{
+    (void)arg;
+    for (;;) {
+        waitq_wait(&later_waitq, load_relaxed(&later) != NULL);
+        struct file *f = atomic_exchange(&later, NULL);
+        while (f) {
+            struct file *next = f->later;
+            file_put(f);
+            atomic_fetch_sub(&nr_later, 1);
+            f = next;
+        }
+        waitq_wake_all(&flush_waitq);
+    }
+}
+
+void file_put_flush(void)
+{
+    waitq_wait(&flush_waitq, load_seq(&nr_later) == 0);
+}
+
+void file_put_later_init(void)
+{
+    struct thread *t = kthread_create("file-later", file_later_thread, NULL);
+    assert(t);
+}

@@ -1,0 +1,126 @@
+// What the files of fs/ share.
+#ifndef FS_PRIV_H
+#define FS_PRIV_H
+
+#include <arch/abi.h>
+#include <fs.h>
+#include <k/errno.h>
+#include <slab.h>
+
+extern struct mutex vfs_lock; // RANK_VFS: names, directories, mounts
+extern struct inode *vfs_root;
+extern struct super *vfs_supers; // [vfs_lock]
+
+#define FILE_SIZE_MAX ((u64)INT64_MAX & PAGE_MASK)
+
+// --- vfs.c ---
+// A new inode with one reference, a fresh number and nlink 1. NULL: no memory.
+struct inode *inode_new(struct super *sb, u32 mode);
+void inode_touch(struct inode *i); // mtime and ctime are now
+struct super *super_new(const char *type, u32 magic); // NULL: no memory
+// Cover the directory `at` by a file system's root (whose reference is taken over). Namespace locked.
+// -EBUSY: already a mount point.
+int mount_locked(struct inode *at, struct inode *root, const char *where);
+// The path of a directory: allocated; NULL: no memory or removed. Namespace locked.
+char *dir_path_locked(struct inode *dir);
+
+// --- file.c ---
+void vfs_file_init(void);
+// Open an inode (a reference is taken). path: allocated, taken over, may be NULL. 0 or errno.
+int file_open_inode(struct inode *inode, unsigned flags, char *path, struct file **out);
+
+// --- namei.c ---
+struct walk {
+    struct inode *dir;           // counted: where `name` is to be looked up
+    char name[NAME_MAX_LEN + 1]; // the last component
+    bool trailing;               // slashes behind it: must be a directory
+    bool dots;                   // "." or "..", or the root: dir is the thing itself
+    bool dotdot;
+    bool absent;                 // walk_last: -ENOENT was about `name` in `dir` itself
+    unsigned links;              // symbolic links followed
+    char *buf, *rest;            // what is still to be walked: [rest, NUL) in buf
+};
+// walk_begin locks the namespace and walks up to the last component; walk_end always follows,
+// unlocks and lets go. start NULL: the current directory.
+int walk_begin(struct walk *w, struct inode *start, const char *path);
+void walk_end(struct walk *w);
+// The same for a caller that holds the namespace lock already.
+int walk_begin_locked(struct walk *w, struct inode *start, const char *path);
+void walk_end_locked(struct walk *w);
+// Look the last component up; follow: through symbolic links, after which w->dir and w->name are
+// the place of the final target. *out counted; -ENOENT with `absent`: dir and name say where it would
+// be, otherwise something on the way is missing.
+int walk_last(struct walk *w, bool follow, struct inode **out);
+// Cross the mounts that cover *i.
+void walk_cross_mounts(struct inode **i);
+// A path of user memory, to be kfree'd. -EFAULT, -ENAMETOOLONG, -ENOENT (empty, unless empty_ok).
+int user_path(u64 user, bool empty_ok, char **out);
+// The directory a path is relative to: counted, NULL for absolute ones. -EBADF, -ENOTDIR.
+int at_start(int dirfd, const char *path, struct inode **out);
+// A whole look-up for a call: -ENOENT and the others. *out counted.
+#define LOOKUP_FOLLOW 1u
+#define LOOKUP_EMPTY  2u // an empty path is dirfd itself
+int lookup_at(int dirfd, u64 user, unsigned how, struct inode **out);
+struct inode *cwd_get(void); // counted
+int vfs_open_at(struct inode *start, const char *path, unsigned flags, u32 mode, struct file **out);
+
+// --- ramdir.c: directories in memory, used by every file system here ---
+extern const struct inode_ops ramdir_ops;      // users may create
+extern const struct inode_ops ramdir_fixed_ops; // they may not
+extern const struct inode_ops symlink_ops;
+struct inode *ramdir_new(struct super *sb, u32 mode, bool fixed);
+// Add an inode (a reference is taken over, also on error). Namespace locked, or boot.
+int ramdir_add(struct inode *dir, const char *name, struct inode *inode);
+struct inode *ramdir_first_child(struct inode *dir, struct inode *after); // not counted; locked
+int ramdir_lookup(struct inode *dir, const char *name, struct inode **out);
+void ramdir_readdir(struct inode *dir, u64 *pos, struct dirent_sink *sink);
+struct inode *symlink_new(struct super *sb, const char *target);
+extern const struct file_ops dir_fops;
+
+// dirent_emit: false: full. next: the cookie of the entry after it.
+struct dirent_sink {
+    char *buf; // kernel memory
+    size_t size, used;
+    bool full;
+};
+bool dirent_emit(struct dirent_sink *s, const char *name, u64 ino, u32 mode, u64 next);
+
+// --- file systems ---
+struct inode *tmpfs_mount(void);  // a new one; its root, NULL: no memory
+struct inode *tmpfs_make_file(struct super *sb, u32 mode);
+struct inode *slowfs_mount(void);
+struct inode *devfs_mount(void);
+struct inode *procfs_mount(void);
+struct inode *sysfs_mount(void);
+const struct file_ops *device_fops(u64 rdev); // NULL: no such device
+// The two ends of a new pipe. flags: O_NONBLOCK.
+int pipe_open_both(struct file **rd, struct file **wr, unsigned flags);
+extern const struct file_ops console_fops, hoststream_fops;
+
+// --- text.c: files with generated text ---
+struct text_ops {
+    // Append text from *pos (0 at first) on, as much as fits; advance *pos, ~0 at the end.
+    size_t (*chunk)(struct inode *, u64 *pos, char *buf, size_t size);
+    int (*store)(struct inode *, const char *text); // NULL: read only
+};
+// A file of the ops; data is for them (inode->data).
+struct inode *text_new(struct super *sb, u32 mode, const struct text_ops *ops, u64 data);
+// One whose text one function makes.
+struct inode *text_new_simple(struct super *sb, size_t (*show)(char *buf, size_t size));
+// snprintf at buf + used that never runs over: the new `used`.
+size_t text_add(char *buf, size_t size, size_t used, const char *fmt, ...) printf_like(4, 5);
+
+// --- knob.c ---
+struct inode *knob_dir_new(struct super *sb);
+struct inode *knob_file_new(struct super *sb, const char *name); // NULL: none, or no memory
+
+// --- proc_pid.c ---
+int proc_pid_lookup(struct inode *root, const char *name, struct inode **out);
+
+// Linux's encoding of device numbers.
+static inline u64 makedev(u32 major, u32 minor)
+{
+    return ((u64)(major & 0xfffu) << 8) | (minor & 0xffu) | ((u64)(minor & ~0xffu) << 12);
+}
+
+#endif

@@ -1,0 +1,326 @@
+// Files, 3: walking paths.
+//
+// A walk holds vfs_lock from walk_begin to walk_end, so what it finds stays as found until the caller
+// has acted on it: create, unlink and rename need no second look. It stops before the last component,
+// because each caller does something else with it; walk_last looks that one up.
+//
+//     /usr/bin/cc        dir = /usr/bin, name = "cc"
+//     lib/               dir = current,  name = "lib", trailing
+//     /  .  ..  a/..     dir = the directory itself, dots: nothing to create or remove there
+//
+// A symbolic link puts its target in front of what is left of the path, in one buffer. 40 links are
+// followed at most. Both dir and the results are counted: /proc makes inodes as they are looked up.
+
+#include <arch/uaccess.h>
+#include <k/string.h>
+#include <proc.h>
+#include "fs_priv.h"
+
+#define WALK_BUF  (2 * PATH_MAX_LEN)
+#define LINKS_MAX 40
+
+void walk_cross_mounts(struct inode **i)
+{
+    while ((*i)->mounted) {
+        struct inode *root = inode_get((*i)->mounted);
+        inode_put(*i);
+        *i = root;
+    }
+}
+
+struct inode *cwd_get(void)
+{
+    struct process *p = current_process();
+    struct inode *cwd;
+    if (!p) {
+        return inode_get(vfs_root);
+    }
+    mutex_lock(&p->fs_lock);
+    cwd = inode_get(p->cwd ? p->cwd : vfs_root);
+    mutex_unlock(&p->fs_lock);
+    return cwd;
+}
+
+static void walk_set_dir(struct walk *w, struct inode *dir) // takes the reference over
+{
+    inode_put(w->dir);
+    w->dir = dir;
+}
+
+// The next component into w->name, empty if there is none. last: nothing but slashes follows it.
+static int walk_next_name(struct walk *w, bool *last)
+{
+    const char *p = w->rest;
+    size_t len = 0;
+    while (*p == '/') {
+        p++;
+    }
+    while (p[len] && p[len] != '/') {
+        len++;
+    }
+    if (len > NAME_MAX_LEN) {
+        return -ENAMETOOLONG;
+    }
+    memcpy(w->name, p, len);
+    w->name[len] = '\0';
+    p += len;
+    w->trailing = *p == '/';
+    while (*p == '/') {
+        p++;
+    }
+    *last = *p == '\0';
+    w->rest += p - (const char *)w->rest;
+    return 0;
+}
+
+static bool name_is_dots(const char *name)
+{
+    return name[0] == '\0' || strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
+}
+
+// Look w->name up in w->dir.
+static int walk_lookup(struct walk *w, struct inode **out)
+{
+    if (!S_ISDIR(w->dir->mode)) {
+        return -ENOTDIR;
+    }
+    if (strcmp(w->name, "..") == 0) {
+        *out = inode_get(w->dir->parent);
+        return 0;
+    }
+    if (name_is_dots(w->name)) {
+        *out = inode_get(w->dir);
+        return 0;
+    }
+    int err = w->dir->ops->lookup(w->dir, w->name, out);
+    if (!err) {
+        walk_cross_mounts(out);
+    }
+    return err;
+}
+
+// Continue with the target of a link found in w->dir.
+static int walk_follow(struct walk *w, struct inode *link)
+{
+    char *target;
+    ssize_t n = -EINVAL;
+    if (++w->links > LINKS_MAX) {
+        return -ELOOP;
+    }
+    target = kmalloc(PATH_MAX_LEN, GFP_KERNEL);
+    if (!target) {
+        return -ENOMEM;
+    }
+    if (link->ops && link->ops->readlink) {
+        n = link->ops->readlink(link, target, PATH_MAX_LEN);
+    }
+    size_t left = strlen(w->rest) + w->trailing;
+    if (n >= 0 && (size_t)n + left + 2 > WALK_BUF) {
+        n = -ENAMETOOLONG;
+    }
+    if (n == 0) {
+        n = -ENOENT;
+    }
+    if (n > 0) {
+        char *rest = w->rest - w->trailing; // a slash was there
+        memmove(w->buf + n, rest, left + 1);
+        memcpy(w->buf, target, (size_t)n);
+        w->rest = w->buf;
+        if (target[0] == '/') {
+            walk_set_dir(w, inode_get(vfs_root));
+        }
+    }
+    kfree(target);
+    return n < 0 ? (int)n : 0;
+}
+
+// *i is a link that stands for a file: replace it by that.
+static int walk_jump(struct inode **i)
+{
+    struct inode *link = *i;
+    int err = link->ops->follow(link, i);
+    inode_put(link);
+    return err;
+}
+
+static bool link_jumps(const struct inode *i)
+{
+    return S_ISLNK(i->mode) && i->ops && i->ops->follow;
+}
+
+// Up to the last component.
+static int walk_parent(struct walk *w)
+{
+    for (;;) {
+        struct inode *next;
+        bool last;
+        int err = walk_next_name(w, &last);
+        if (err) {
+            return err;
+        }
+        if (last) {
+            w->dots = name_is_dots(w->name);
+            w->dotdot = strcmp(w->name, "..") == 0;
+            return S_ISDIR(w->dir->mode) ? 0 : -ENOTDIR;
+        }
+        err = walk_lookup(w, &next);
+        if (!err && link_jumps(next)) {
+            err = walk_jump(&next);
+        }
+        if (err) {
+            return err;
+        }
+        if (S_ISLNK(next->mode)) {
+            err = walk_follow(w, next);
+            inode_put(next);
+        } else {
+            walk_set_dir(w, next);
+            err = S_ISDIR(next->mode) ? 0 : -ENOTDIR;
+        }
+        if (err) {
+            return err;
+        }
+    }
+}
+
+int walk_begin_locked(struct walk *w, struct inode *start, const char *path)
+{
+    size_t len = strnlen(path, PATH_MAX_LEN);
+    memset(w, 0, sizeof(*w));
+    if (len == 0) {
+        return -ENOENT;
+    }
+    if (len >= PATH_MAX_LEN) {
+        return -ENAMETOOLONG;
+    }
+    w->buf = kmalloc(WALK_BUF, GFP_KERNEL);
+    if (!w->buf) {
+        return -ENOMEM;
+    }
+    memcpy(w->buf, path, len + 1);
+    w->rest = w->buf;
+    w->dir = path[0] == '/' || !start ? inode_get(vfs_root) : inode_get(start);
+    return walk_parent(w);
+}
+
+void walk_end_locked(struct walk *w)
+{
+    inode_put(w->dir);
+    kfree(w->buf);
+}
+
+int walk_begin(struct walk *w, struct inode *start, const char *path)
+{
+    mutex_lock(&vfs_lock);
+    return walk_begin_locked(w, start, path);
+}
+
+void walk_end(struct walk *w)
+{
+    walk_end_locked(w);
+    mutex_unlock(&vfs_lock);
+}
+
+int walk_last(struct walk *w, bool follow, struct inode **out)
+{
+    for (;;) {
+        struct inode *i;
+        int err = walk_lookup(w, &i);
+        w->absent = err == -ENOENT;
+        if (!err && link_jumps(i) && (follow || w->trailing)) {
+            err = walk_jump(&i);
+        }
+        if (err) {
+            return err;
+        }
+        if (!S_ISLNK(i->mode) || !(follow || w->trailing)) {
+            if (w->trailing && !S_ISDIR(i->mode)) {
+                inode_put(i);
+                return -ENOTDIR;
+            }
+            *out = i;
+            return 0;
+        }
+        err = walk_follow(w, i);
+        inode_put(i);
+        if (!err) {
+            err = walk_parent(w);
+        }
+        if (err) {
+            return err;
+        }
+    }
+}
+
+// ---- For the calls -----------------------------------------------------------------------------------
+
+int user_path(u64 user, bool empty_ok, char **out)
+{
+    char *path = kmalloc(PATH_MAX_LEN, GFP_KERNEL);
+    ssize_t n = path ? arch_strncpy_from_user(path, (const char *)user, PATH_MAX_LEN) : -ENOMEM;
+    if (n >= PATH_MAX_LEN) {
+        n = -ENAMETOOLONG;
+    } else if (n == 0 && !empty_ok) {
+        n = -ENOENT;
+    }
+    if (n < 0) {
+        kfree(path);
+        return (int)n;
+    }
+    *out = path;
+    return 0;
+}
+
+int at_start(int dirfd, const char *path, struct inode **out)
+{
+    struct file *f;
+    *out = NULL;
+    if (path[0] == '/') {
+        return 0;
+    }
+    if (dirfd == AT_FDCWD) {
+        *out = cwd_get();
+        return 0;
+    }
+    f = fd_get_path(dirfd);
+    if (!f) {
+        return -EBADF;
+    }
+    // An empty path means the file itself: whatever it is.
+    int err = path[0] == '\0' || S_ISDIR(f->inode->mode) ? 0 : -ENOTDIR;
+    if (!err) {
+        *out = inode_get(f->inode);
+    }
+    file_put(f);
+    return err;
+}
+
+static int lookup_path(struct inode *start, const char *path, unsigned how, struct inode **out)
+{
+    struct walk w;
+    int err = walk_begin(&w, start, path);
+    if (!err) {
+        err = walk_last(&w, how & LOOKUP_FOLLOW, out);
+    }
+    walk_end(&w);
+    return err;
+}
+
+int lookup_at(int dirfd, u64 user, unsigned how, struct inode **out)
+{
+    struct inode *start;
+    char *path;
+    int err = user_path(user, how & LOOKUP_EMPTY, &path);
+    if (err) {
+        return err;
+    }
+    err = at_start(dirfd, path, &start);
+    if (!err && path[0] == '\0') {
+        *out = start;
+    } else if (!err) {
+        err = lookup_path(start, path, how, out);
+        inode_put(start);
+    }
+    kfree(path);
+    return err;
+}

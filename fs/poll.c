@@ -1,0 +1,220 @@
+// poll and ppoll: wait until one of several files has something.
+//
+// A poller stands in several wait queues at once. Each round asks every file for its events and has it
+// put the poller back into the queues it is no longer in (the wakers take waiters off). A file's poll
+// function may itself sleep for a lock, which ends with the state RUNNABLE; so the state is set to
+// SLEEPING only after the round, and what may have happened since is found in the waiters themselves:
+//
+//      poller                              waker
+//      round: queue, look at events        make the event true
+//      state = SLEEPING (full barrier)     take the waiter off its queue
+//      every waiter still queued?          thread_wake: full barrier, state is SLEEPING?
+//      yes: sleep; no: another round         yes: RUNNABLE
+//
+// Whoever comes second sees the other.
+#include <arch/time.h>
+#include <arch/uaccess.h>
+#include <k/assert.h>
+#include <k/string.h>
+#include <proc.h>
+#include <sched.h>
+#include <signal.h>
+#include <syscalls.h>
+#include <uapi/time.h>
+#include "fs_priv.h"
+
+#define QUEUES_PER_FILE 2
+
+struct pollq {
+    struct waiter *w; // nr of them
+    struct waitq **q; // where each is
+    unsigned nr, next;
+};
+
+struct poll_set {
+    unsigned nr;
+    struct uapi_pollfd *fd;
+    struct file **file; // counted; NULL: none
+    struct pollq pq;
+};
+
+void poll_wait(struct pollq *pt, struct waitq *q)
+{
+    assert(pt->next < pt->nr);
+    unsigned i = pt->next++;
+    assert(!pt->q[i] || pt->q[i] == q); // the same ones in the same order
+    pt->q[i] = q;
+    waitq_prepare(q, &pt->w[i], THREAD_SLEEPING);
+    thread_set_state(THREAD_RUNNABLE);
+}
+
+// Has a waker been at one of our waiters? The state is SLEEPING already.
+static bool pollq_was_woken(struct pollq *pt)
+{
+    for (unsigned i = 0; i < pt->nr; i++) {
+        // Volatile: a waker writes it; see the drawing.
+        if (pt->q[i] && !*(struct thread *volatile *)&pt->w[i].thread) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static unsigned file_events(struct file *f, struct pollq *pt)
+{
+    return f->ops->poll ? f->ops->poll(f, pt) : POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM;
+}
+
+static unsigned poll_round(struct poll_set *s, bool wait)
+{
+    unsigned found = 0;
+    for (unsigned i = 0; i < s->nr; i++) {
+        unsigned events = 0;
+        s->pq.next = i * QUEUES_PER_FILE;
+        if (s->file[i]) {
+            events = file_events(s->file[i], wait ? &s->pq : NULL);
+            events &= (u16)s->fd[i].events | POLLERR | POLLHUP;
+        } else if (s->fd[i].fd >= 0) {
+            events = POLLNVAL;
+        }
+        s->fd[i].revents = (s16)events;
+        if (events) {
+            found++;
+            wait = false; // will not sleep
+        }
+    }
+    return found;
+}
+
+// Ready descriptors, 0 at the deadline, -EINTR.
+static s64 poll_loop(struct poll_set *s, u64 deadline)
+{
+    for (;;) {
+        unsigned found = poll_round(s, deadline != 0);
+        if (found || deadline == 0) {
+            return found;
+        }
+        thread_set_state(THREAD_SLEEPING);
+        if (pollq_was_woken(&s->pq)) {
+            thread_set_state(THREAD_RUNNABLE);
+            continue;
+        }
+        int r = schedule_until(deadline);
+        if (r <= 0) {
+            found = poll_round(s, false);
+            return found ? (s64)found : r;
+        }
+    }
+}
+
+static void poll_set_close(struct poll_set *s)
+{
+    for (unsigned i = 0; s->pq.w && s->pq.q && i < s->pq.nr; i++) {
+        if (s->pq.q[i]) {
+            waitq_finish(s->pq.q[i], &s->pq.w[i]);
+        }
+    }
+    for (unsigned i = 0; s->file && i < s->nr; i++) {
+        if (s->file[i]) {
+            file_put(s->file[i]);
+        }
+    }
+    kfree(s->pq.w);
+    kfree(s->pq.q);
+    kfree(s->file);
+    kfree(s->fd);
+}
+
+static int poll_set_open(struct poll_set *s, u64 user, unsigned nr)
+{
+    memset(s, 0, sizeof(*s));
+    s->nr = nr;
+    if (nr == 0) {
+        return 0;
+    }
+    s->pq.nr = nr * QUEUES_PER_FILE;
+    s->fd = kmalloc(nr * sizeof(*s->fd), GFP_KERNEL);
+    s->file = kzalloc(nr * sizeof(*s->file), GFP_KERNEL);
+    s->pq.w = kzalloc(s->pq.nr * sizeof(*s->pq.w), GFP_KERNEL);
+    s->pq.q = kzalloc(s->pq.nr * sizeof(*s->pq.q), GFP_KERNEL);
+    if (!s->fd || !s->file || !s->pq.w || !s->pq.q) {
+        return -ENOMEM;
+    }
+    if (arch_copy_from_user(s->fd, (const void *)user, nr * sizeof(*s->fd))) {
+        return -EFAULT;
+    }
+    for (unsigned i = 0; i < nr; i++) {
+        s->file[i] = s->fd[i].fd >= 0 ? fd_get(s->fd[i].fd) : NULL;
+    }
+    return 0;
+}
+
+static s64 do_poll(u64 user, u64 nr, u64 deadline)
+{
+    struct poll_set s;
+    s64 r;
+    if (nr > process_rlimit(RLIMIT_NOFILE) || nr > (1u << 16)) {
+        return -EINVAL;
+    }
+    r = poll_set_open(&s, user, (unsigned)nr);
+    if (!r) {
+        r = poll_loop(&s, deadline);
+    }
+    for (unsigned i = 0; r >= 0 && i < s.nr; i++) {
+        struct uapi_pollfd *to = (struct uapi_pollfd *)user + i;
+        if (arch_copy_to_user(&to->revents, &s.fd[i].revents, sizeof(s16))) {
+            r = -EFAULT;
+        }
+    }
+    poll_set_close(&s);
+    return r;
+}
+
+// 0: do not wait; TIME_NEVER: for ever.
+static u64 deadline_in(u64 ns)
+{
+    u64 now = clock_ns();
+    return ns == 0 ? 0 : ns > TIME_NEVER - 1 - now ? TIME_NEVER : now + ns;
+}
+
+s64 sys_poll(const u64 *a)
+{
+    s64 ms = (s32)a[2];
+    // Linux would wait for the rest of the time after a stop; with a handler it is EINTR as here.
+    return do_poll(a[0], (u32)a[1], ms < 0 ? TIME_NEVER : deadline_in((u64)ms * 1000000));
+}
+
+// What is left of the time goes back to the caller, as far as its memory can be written.
+static void timespec_left(u64 user, u64 deadline)
+{
+    u64 now = clock_ns(), left = deadline > now ? deadline - now : 0;
+    struct uapi_timespec ts = {(s64)(left / NSEC_PER_SEC), (s64)(left % NSEC_PER_SEC)};
+    (void)!arch_copy_to_user((void *)user, &ts, sizeof(ts));
+}
+
+s64 sys_ppoll(const u64 *a)
+{
+    struct uapi_timespec ts;
+    u64 deadline = TIME_NEVER;
+    if (a[2]) {
+        if (arch_copy_from_user(&ts, (const void *)a[2], sizeof(ts))) {
+            return -EFAULT;
+        }
+        if (ts.tv_sec < 0 || (u64)ts.tv_nsec >= NSEC_PER_SEC) {
+            return -EINVAL;
+        }
+        bool far = (u64)ts.tv_sec > (1ull << 33);
+        deadline = far ? TIME_NEVER
+                       : deadline_in((u64)ts.tv_sec * NSEC_PER_SEC + (u64)ts.tv_nsec);
+    }
+    int err = signal_mask_swap_user(a[3], a[4]);
+    if (err) {
+        return err;
+    }
+    s64 r = do_poll(a[0], (u32)a[1], deadline);
+    if (a[2] && deadline != TIME_NEVER) {
+        timespec_left(a[2], deadline);
+    }
+    // The mask stays swapped for a handler to run under it; restored on the way to user mode.
+    return r == -EINTR ? -ERESTARTNOHAND : r;
+}

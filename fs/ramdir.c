@@ -1,0 +1,327 @@
+// Directories in memory: tmpfs's, and with other files in them those of /dev, /proc, /sys and /slow.
+//
+// A directory is a list of entries in the order of their cookies, which only grow; readdir goes on
+// behind the cookie it stopped at, so that entries that come or go in between disturb nothing. A name
+// is found by comparing hashes along the list. Rejected: a hash table per directory, until someone
+// keeps thousands of files in one.
+//
+// All of it is guarded by vfs_lock. An entry holds a reference to its inode; a directory's inode
+// holds one to its parent (see vfs.c).
+#include <k/assert.h>
+#include <k/list.h>
+#include <k/string.h>
+#include "fs_priv.h"
+
+struct entry {
+    struct list link;
+    struct inode *inode; // counted
+    u64 cookie;
+    u32 hash;
+    char name[];
+};
+
+struct ramdir {
+    struct list entries;
+    u64 last_cookie;
+};
+
+static u32 name_hash(const char *name)
+{
+    u32 h = 2166136261u;
+    for (; *name; name++) {
+        h = (h ^ (u8)*name) * 16777619u;
+    }
+    return h;
+}
+
+static struct entry *entry_find(struct inode *dir, const char *name)
+{
+    struct ramdir *d = dir->private;
+    u32 hash = name_hash(name);
+    struct entry *e;
+    list_for_each_entry(e, &d->entries, link) {
+        if (e->hash == hash && strcmp(e->name, name) == 0) {
+            return e;
+        }
+    }
+    return NULL;
+}
+
+static struct entry *entry_new(const char *name)
+{
+    size_t n = strlen(name) + 1;
+    struct entry *e = kmalloc(sizeof(*e) + n, GFP_KERNEL);
+    if (e) {
+        memcpy(e->name, name, n);
+        e->hash = name_hash(name);
+    }
+    return e;
+}
+
+// e takes over the caller's reference to inode.
+static void entry_insert(struct inode *dir, struct entry *e, struct inode *inode)
+{
+    struct ramdir *d = dir->private;
+    e->inode = inode;
+    e->cookie = ++d->last_cookie;
+    list_add_tail(&d->entries, &e->link);
+    inode_touch(dir);
+}
+
+static void entry_remove(struct inode *dir, struct entry *e)
+{
+    list_del(&e->link);
+    kfree(e);
+    inode_touch(dir);
+}
+
+int ramdir_lookup(struct inode *dir, const char *name, struct inode **out)
+{
+    struct entry *e = entry_find(dir, name);
+    if (!e) {
+        return -ENOENT;
+    }
+    *out = inode_get(e->inode);
+    return 0;
+}
+
+int ramdir_add(struct inode *dir, const char *name, struct inode *inode)
+{
+    struct entry *e = load_relaxed(&dir->nlink) ? entry_new(name) : NULL;
+    char *copy = NULL;
+    if (!e) {
+        inode_put(inode);
+        return load_relaxed(&dir->nlink) ? -ENOMEM : -ENOENT;
+    }
+    if (S_ISDIR(inode->mode)) {
+        copy = kmalloc(strlen(name) + 1, GFP_KERNEL);
+        if (!copy) {
+            kfree(e);
+            inode_put(inode);
+            return -ENOMEM;
+        }
+        memcpy(copy, name, strlen(name) + 1);
+        inode->name = copy;
+        inode->parent = inode_get(dir);
+        fetch_add_relaxed(&dir->nlink, 1); // its ".."
+    }
+    entry_insert(dir, e, inode);
+    return 0;
+}
+
+struct inode *ramdir_first_child(struct inode *dir, struct inode *after)
+{
+    struct ramdir *d = dir->private;
+    bool found = !after;
+    struct entry *e;
+    list_for_each_entry(e, &d->entries, link) {
+        if (found) {
+            return e->inode;
+        }
+        found = e->inode == after;
+    }
+    return NULL;
+}
+
+struct inode *ramdir_new(struct super *sb, u32 mode, bool fixed)
+{
+    struct inode *i = inode_new(sb, S_IFDIR | mode);
+    struct ramdir *d = i ? kzalloc(sizeof(*d), GFP_KERNEL) : NULL;
+    if (!d) {
+        inode_put(i);
+        return NULL;
+    }
+    list_init(&d->entries);
+    d->last_cookie = 1; // 0 and 1 are "." and ".."
+    i->private = d;
+    i->ops = fixed ? &ramdir_fixed_ops : &ramdir_ops;
+    i->fops = &dir_fops;
+    store_relaxed(&i->nlink, 2);
+    return i;
+}
+
+static struct inode *node_new(struct super *sb, u32 mode, u64 rdev, const char *target, int *err)
+{
+    struct inode *i = NULL;
+    *err = -ENOMEM;
+    switch (mode & S_IFMT) {
+    case S_IFDIR:
+        return ramdir_new(sb, mode & 07777, false);
+    case S_IFLNK:
+        return symlink_new(sb, target);
+    case S_IFREG:
+        return sb->make_file(sb, mode);
+    case S_IFCHR:
+        i = inode_new(sb, mode);
+        if (i) {
+            i->rdev = rdev;
+            i->fops = device_fops(rdev); // NULL: open says -ENXIO
+        }
+        return i;
+    default:
+        *err = -EPERM;
+        return NULL;
+    }
+}
+
+static int ramdir_create(struct inode *dir, const char *name, u32 mode, u64 rdev,
+                         const char *target, struct inode **out)
+{
+    int err;
+    struct inode *i = node_new(dir->sb, mode, rdev, target, &err);
+    if (!i) {
+        return err;
+    }
+    inode_get(i); // for *out
+    err = ramdir_add(dir, name, i);
+    if (err) {
+        inode_put(i);
+        return err;
+    }
+    *out = i;
+    return 0;
+}
+
+static int ramdir_link(struct inode *dir, const char *name, struct inode *inode)
+{
+    int err = ramdir_add(dir, name, inode_get(inode));
+    if (!err) {
+        fetch_add_relaxed(&inode->nlink, 1);
+        store_relaxed(&inode->ctime_ns, load_relaxed(&dir->mtime_ns));
+    }
+    return err;
+}
+
+// The name is gone: one link less, a directory none at all.
+static void inode_unlinked(struct inode *dir, struct inode *inode)
+{
+    if (S_ISDIR(inode->mode)) {
+        store_relaxed(&inode->nlink, 0);
+        fetch_add_relaxed(&dir->nlink, (unsigned)-1);
+    } else {
+        fetch_add_relaxed(&inode->nlink, (unsigned)-1);
+    }
+    store_relaxed(&inode->ctime_ns, load_relaxed(&dir->mtime_ns));
+    inode_put(inode);
+}
+
+static int ramdir_unlink(struct inode *dir, const char *name, struct inode *inode)
+{
+    entry_remove(dir, entry_find(dir, name));
+    inode_unlinked(dir, inode);
+    return 0;
+}
+
+static int ramdir_rename(struct inode *dir, const char *name, struct inode *inode,
+                         struct inode *dir2, const char *name2, struct inode *victim)
+{
+    bool is_dir = S_ISDIR(inode->mode);
+    size_t n = strlen(name2) + 1;
+    char *copy = is_dir ? kmalloc(n, GFP_KERNEL) : NULL;
+    struct entry *e = entry_new(name2);
+    if (!e || (is_dir && !copy) || load_relaxed(&dir2->nlink) == 0) {
+        int err = load_relaxed(&dir2->nlink) ? -ENOMEM : -ENOENT;
+        kfree(e);
+        kfree(copy);
+        return err;
+    }
+    if (victim) {
+        ramdir_unlink(dir2, name2, victim);
+    }
+    entry_remove(dir, entry_find(dir, name));
+    entry_insert(dir2, e, inode); // takes the old entry's reference
+    if (is_dir) {
+        memcpy(copy, name2, n);
+        kfree(inode->name);
+        inode->name = copy;
+        fetch_add_relaxed(&dir->nlink, (unsigned)-1);
+        fetch_add_relaxed(&dir2->nlink, 1);
+        struct inode *old = inode->parent;
+        inode->parent = inode_get(dir2);
+        inode_put(old);
+    }
+    store_relaxed(&inode->ctime_ns, load_relaxed(&dir2->mtime_ns));
+    return 0;
+}
+
+static bool ramdir_is_empty(struct inode *dir)
+{
+    struct ramdir *d = dir->private;
+    return list_empty(&d->entries);
+}
+
+void ramdir_readdir(struct inode *dir, u64 *pos, struct dirent_sink *sink)
+{
+    struct ramdir *d = dir->private;
+    struct entry *e;
+    list_for_each_entry(e, &d->entries, link) {
+        if (e->cookie < *pos) {
+            continue;
+        }
+        if (!dirent_emit(sink, e->name, e->inode->ino, e->inode->mode, e->cookie + 1)) {
+            return;
+        }
+        *pos = e->cookie + 1;
+    }
+}
+
+static void ramdir_evict(struct inode *dir)
+{
+    // A directory goes only when it was removed, empty, or never got a name.
+    struct ramdir *d = dir->private;
+    assert(!d || list_empty(&d->entries));
+    kfree(d);
+}
+
+const struct inode_ops ramdir_ops = {
+    .lookup = ramdir_lookup,
+    .create = ramdir_create,
+    .link = ramdir_link,
+    .unlink = ramdir_unlink,
+    .rename = ramdir_rename,
+    .is_empty = ramdir_is_empty,
+    .readdir = ramdir_readdir,
+    .evict = ramdir_evict,
+};
+
+const struct inode_ops ramdir_fixed_ops = {
+    .lookup = ramdir_lookup,
+    .is_empty = ramdir_is_empty,
+    .readdir = ramdir_readdir,
+    .evict = ramdir_evict,
+};
+
+// ---- Symbolic links ----------------------------------------------------------------------------------
+
+static ssize_t symlink_readlink(struct inode *link, char *buf, size_t size)
+{
+    size_t n = strlen(link->private);
+    if (n >= size) {
+        return -ENAMETOOLONG;
+    }
+    memcpy(buf, link->private, n + 1);
+    return (ssize_t)n;
+}
+
+static void symlink_evict(struct inode *link)
+{
+    kfree(link->private);
+}
+
+const struct inode_ops symlink_ops = {.readlink = symlink_readlink, .evict = symlink_evict};
+
+struct inode *symlink_new(struct super *sb, const char *target)
+{
+    size_t n = strlen(target) + 1;
+    char *copy = kmalloc(n, GFP_KERNEL);
+    struct inode *i = copy ? inode_new(sb, S_IFLNK | 0777) : NULL;
+    if (!i) {
+        kfree(copy);
+        return NULL;
+    }
+    memcpy(copy, target, n);
+    i->private = copy;
+    i->data = n - 1;
+    i->ops = &symlink_ops;
+    return i;
+}

@@ -1,0 +1,535 @@
+// System calls: names. Make, remove, rename, link, list; the current directory; mount.
+#include <arch/uaccess.h>
+#include <k/string.h>
+#include <proc.h>
+#include <syscalls.h>
+#include "fs_priv.h"
+
+#define DENTS_MAX 32768
+
+// ---- Making ----------------------------------------------------------------------------------------
+
+// The walk to a name that is to be made: 0, -EEXIST and others. want_dir: "name/" is fine.
+static int walk_new(struct walk *w, bool want_dir)
+{
+    struct inode *there;
+    bool trailing = w->trailing;
+    if (w->dots) {
+        return -EEXIST;
+    }
+    w->trailing = false; // whatever is there is in the way, a symbolic link too
+    int err = walk_last(w, false, &there);
+    if (!err) {
+        inode_put(there);
+        return -EEXIST;
+    }
+    if (err != -ENOENT) {
+        return err;
+    }
+    return trailing && !want_dir ? -ENOENT : 0;
+}
+
+static int make_at(int dirfd, u64 user, u32 mode, const char *target)
+{
+    struct inode *start, *made;
+    struct walk w;
+    char *path;
+    int err = user_path(user, false, &path);
+    if (err) {
+        return err;
+    }
+    err = at_start(dirfd, path, &start);
+    if (err) {
+        goto out_path;
+    }
+    err = walk_begin(&w, start, path);
+    if (!err) {
+        err = walk_new(&w, S_ISDIR(mode));
+    }
+    if (!err && !w.dir->ops->create) {
+        err = -EPERM;
+    }
+    if (!err) {
+        err = w.dir->ops->create(w.dir, w.name, mode, 0, target, &made);
+    }
+    walk_end(&w);
+    if (!err) {
+        inode_put(made);
+    }
+    inode_put(start);
+out_path:
+    kfree(path);
+    return err;
+}
+
+static s64 do_mkdir(int dirfd, u64 user, u32 mode)
+{
+    u32 bits = mode & 01777 & ~load_relaxed(&current_process()->umask);
+    return make_at(dirfd, user, S_IFDIR | bits, NULL);
+}
+
+s64 sys_mkdir(const u64 *a)
+{
+    return do_mkdir(AT_FDCWD, a[0], (u32)a[1]);
+}
+
+s64 sys_mkdirat(const u64 *a)
+{
+    return do_mkdir((int)a[0], a[1], (u32)a[2]);
+}
+
+static s64 do_symlink(u64 target_user, int dirfd, u64 user)
+{
+    char *target;
+    int err = user_path(target_user, false, &target);
+    if (!err) {
+        err = make_at(dirfd, user, S_IFLNK | 0777, target);
+        kfree(target);
+    }
+    return err;
+}
+
+s64 sys_symlink(const u64 *a)
+{
+    return do_symlink(a[0], AT_FDCWD, a[1]);
+}
+
+s64 sys_symlinkat(const u64 *a)
+{
+    return do_symlink(a[0], (int)a[1], a[2]);
+}
+
+// ---- Removing --------------------------------------------------------------------------------------
+
+static int unlink_check(const struct walk *w, struct inode *i, bool rmdir, bool trailing)
+{
+    if (!rmdir) {
+        return S_ISDIR(i->mode) ? -EISDIR : trailing ? -ENOTDIR : 0;
+    }
+    if (!S_ISDIR(i->mode)) {
+        return -ENOTDIR;
+    }
+    if (i->is_root) {
+        return -EBUSY;
+    }
+    if (!w->dir->ops->unlink || !i->ops->is_empty) {
+        return 0; // -EPERM, below
+    }
+    return i->ops->is_empty(i) ? 0 : -ENOTEMPTY;
+}
+
+static int walk_unlink(struct walk *w, bool rmdir)
+{
+    bool trailing = w->trailing;
+    struct inode *i;
+    if (w->dots) {
+        return !rmdir ? -EISDIR : w->dotdot ? -ENOTEMPTY : w->name[0] ? -EINVAL : -EBUSY;
+    }
+    w->trailing = false; // a link itself is removed, never what it leads to
+    int err = walk_last(w, false, &i);
+    if (err) {
+        return err;
+    }
+    err = unlink_check(w, i, rmdir, trailing);
+    if (!err) {
+        err = w->dir->ops->unlink ? w->dir->ops->unlink(w->dir, w->name, i) : -EPERM;
+    }
+    inode_put(i);
+    return err;
+}
+
+static s64 do_unlink(int dirfd, u64 user, bool rmdir)
+{
+    struct inode *start;
+    struct walk w;
+    char *path;
+    int err = user_path(user, false, &path);
+    if (err) {
+        return err;
+    }
+    err = at_start(dirfd, path, &start);
+    if (!err) {
+        err = walk_begin(&w, start, path);
+        if (!err) {
+            err = walk_unlink(&w, rmdir);
+        }
+        walk_end(&w);
+        inode_put(start);
+    }
+    kfree(path);
+    return err;
+}
+
+s64 sys_unlink(const u64 *a)
+{
+    return do_unlink(AT_FDCWD, a[0], false);
+}
+
+s64 sys_rmdir(const u64 *a)
+{
+    return do_unlink(AT_FDCWD, a[0], true);
+}
+
+s64 sys_unlinkat(const u64 *a)
+{
+    if ((u32)a[2] & ~(u32)AT_REMOVEDIR) {
+        return -EINVAL;
+    }
+    return do_unlink((int)a[0], a[1], (u32)a[2] & AT_REMOVEDIR);
+}
+
+// ---- Renaming and linking --------------------------------------------------------------------------
+
+static bool dir_is_within(struct inode *dir, const struct inode *top)
+{
+    for (; dir != vfs_root; dir = dir->parent) {
+        if (dir == top) {
+            return true;
+        }
+    }
+    return top == vfs_root;
+}
+
+static int rename_check(const struct walk *from, const struct walk *to, struct inode *i,
+                        struct inode *victim, bool slashes)
+{
+    if (!S_ISDIR(i->mode) && slashes) {
+        return -ENOTDIR;
+    }
+    if (i->is_root || (victim && victim->is_root)) {
+        return -EBUSY;
+    }
+    if (S_ISDIR(i->mode) && dir_is_within(to->dir, i)) {
+        return -EINVAL;
+    }
+    if (victim && S_ISDIR(victim->mode)) {
+        if (dir_is_within(from->dir, victim)) {
+            return -ENOTEMPTY;
+        }
+        if (!S_ISDIR(i->mode)) {
+            return -EISDIR;
+        }
+        return victim->ops->is_empty && !victim->ops->is_empty(victim) ? -ENOTEMPTY : 0;
+    }
+    return victim && S_ISDIR(i->mode) ? -ENOTDIR : 0;
+}
+
+static int walk_rename(struct walk *from, struct walk *to, u32 flags)
+{
+    bool slashes = from->trailing || to->trailing;
+    struct inode *i, *victim = NULL;
+    if (from->dir->sb != to->dir->sb) {
+        return -EXDEV;
+    }
+    if (from->dots || to->dots) {
+        return to->dots && !from->dots && (flags & RENAME_NOREPLACE) ? -EEXIST : -EBUSY;
+    }
+    from->trailing = to->trailing = false;
+    int err = walk_last(from, false, &i);
+    if (err) {
+        return err;
+    }
+    err = walk_last(to, false, &victim);
+    if (err == -ENOENT) {
+        err = 0;
+        victim = NULL;
+    } else if (!err && (flags & RENAME_NOREPLACE)) {
+        err = -EEXIST;
+    }
+    if (!err) {
+        err = rename_check(from, to, i, victim, slashes);
+    }
+    if (!err && i != victim) { // two names of one file: nothing to do
+        err = from->dir->ops->rename
+                  ? from->dir->ops->rename(from->dir, from->name, i, to->dir, to->name, victim)
+                  : -EPERM;
+    }
+    inode_put(victim);
+    inode_put(i);
+    return err;
+}
+
+// Two paths of user memory, walked up to their last names under one lock, and what is done there.
+static s64 with_two_walks(int fd1, u64 user1, int fd2, u64 user2, u32 flags,
+                          int (*fn)(struct walk *, struct walk *, u32))
+{
+    struct inode *start1 = NULL, *start2 = NULL;
+    char *path1 = NULL, *path2 = NULL;
+    struct walk *w = kmalloc(2 * sizeof(*w), GFP_KERNEL);
+    int err = w ? user_path(user1, false, &path1) : -ENOMEM;
+    if (!err) {
+        err = user_path(user2, false, &path2);
+    }
+    if (!err) {
+        err = at_start(fd1, path1, &start1);
+    }
+    if (!err) {
+        err = at_start(fd2, path2, &start2);
+    }
+    if (!err) {
+        mutex_lock(&vfs_lock);
+        err = walk_begin_locked(&w[0], start1, path1);
+        if (!err) {
+            err = walk_begin_locked(&w[1], start2, path2);
+            if (!err) {
+                err = fn(&w[0], &w[1], flags);
+            }
+            walk_end_locked(&w[1]);
+        }
+        walk_end_locked(&w[0]);
+        mutex_unlock(&vfs_lock);
+    }
+    inode_put(start2);
+    inode_put(start1);
+    kfree(path2);
+    kfree(path1);
+    kfree(w);
+    return err;
+}
+
+s64 sys_rename(const u64 *a)
+{
+    return with_two_walks(AT_FDCWD, a[0], AT_FDCWD, a[1], 0, walk_rename);
+}
+
+s64 sys_renameat(const u64 *a)
+{
+    return with_two_walks((int)a[0], a[1], (int)a[2], a[3], 0, walk_rename);
+}
+
+s64 sys_renameat2(const u64 *a)
+{
+    u32 flags = (u32)a[4];
+    if (flags & ~(u32)RENAME_NOREPLACE) {
+        return syscall_missing("renameat2: flags other than RENAME_NOREPLACE", -EINVAL);
+    }
+    return with_two_walks((int)a[0], a[1], (int)a[2], a[3], flags, walk_rename);
+}
+
+static int walk_link(struct walk *from, struct walk *to, u32 flags)
+{
+    struct inode *i;
+    int err = walk_last(from, flags & AT_SYMLINK_FOLLOW, &i);
+    if (err) {
+        return err;
+    }
+    err = walk_new(to, false);
+    if (!err && i->sb != to->dir->sb) {
+        err = -EXDEV;
+    } else if (!err && (S_ISDIR(i->mode) || !to->dir->ops->link)) {
+        err = -EPERM;
+    } else if (!err && load_relaxed(&i->nlink) == 0) {
+        err = -ENOENT;
+    }
+    if (!err) {
+        err = to->dir->ops->link(to->dir, to->name, i);
+    }
+    inode_put(i);
+    return err;
+}
+
+s64 sys_link(const u64 *a)
+{
+    return with_two_walks(AT_FDCWD, a[0], AT_FDCWD, a[1], 0, walk_link);
+}
+
+s64 sys_linkat(const u64 *a)
+{
+    u32 flags = (u32)a[4];
+    if (flags & AT_EMPTY_PATH) {
+        return syscall_missing("linkat: AT_EMPTY_PATH", -ENOENT);
+    }
+    if (flags & ~(u32)AT_SYMLINK_FOLLOW) {
+        return -EINVAL;
+    }
+    return with_two_walks((int)a[0], a[1], (int)a[2], a[3], flags, walk_link);
+}
+
+// ---- Listing ---------------------------------------------------------------------------------------
+
+bool dirent_emit(struct dirent_sink *s, const char *name, u64 ino, u32 mode, u64 next)
+{
+    size_t n = strlen(name), len = align_up(offsetof(struct uapi_dirent64, name) + n + 1, 8);
+    if (s->full || len > s->size - s->used) {
+        s->full = true;
+        return false;
+    }
+    struct uapi_dirent64 *d = (struct uapi_dirent64 *)(s->buf + s->used);
+    memset(d, 0, len);
+    d->ino = ino;
+    d->off = (s64)next;
+    d->reclen = (u16)len;
+    d->type = (u8)((mode & S_IFMT) >> 12); // the DT_ numbers are these
+    memcpy(d->name, name, n);
+    s->used += len;
+    return true;
+}
+
+static void list_dir_locked(struct inode *dir, u64 *pos, struct dirent_sink *sink)
+{
+    if (*pos == 0 && dirent_emit(sink, ".", dir->ino, S_IFDIR, 1)) {
+        *pos = 1;
+    }
+    if (*pos == 1 && dirent_emit(sink, "..", dir->parent->ino, S_IFDIR, 2)) {
+        *pos = 2;
+    }
+    if (*pos >= 2) {
+        dir->ops->readdir(dir, pos, sink);
+    }
+}
+
+static s64 file_getdents(struct file *f, u64 user, size_t size)
+{
+    struct inode *dir = f->inode;
+    struct dirent_sink sink = {.size = min(size, (size_t)DENTS_MAX)};
+    s64 r = 0;
+    sink.buf = kmalloc(max(sink.size, (size_t)1), GFP_KERNEL);
+    if (!sink.buf) {
+        return -ENOMEM;
+    }
+    mutex_lock(&f->pos_lock);
+    u64 pos = f->pos;
+    mutex_lock(&vfs_lock);
+    if (load_relaxed(&dir->nlink) == 0) {
+        r = -ENOENT;
+    } else {
+        list_dir_locked(dir, &pos, &sink);
+    }
+    mutex_unlock(&vfs_lock);
+    if (!r && !sink.used && sink.full) {
+        r = -EINVAL; // not even one fits
+    }
+    if (!r && arch_copy_to_user((void *)user, sink.buf, sink.used)) {
+        r = -EFAULT;
+    }
+    if (!r) {
+        f->pos = pos;
+        r = (s64)sink.used;
+    }
+    mutex_unlock(&f->pos_lock);
+    kfree(sink.buf);
+    return r;
+}
+
+const struct file_ops dir_fops = {0};
+
+s64 sys_getdents64(const u64 *a)
+{
+    struct file *f = fd_get((int)a[0]);
+    if (!f) {
+        return -EBADF;
+    }
+    s64 r = S_ISDIR(f->inode->mode) ? file_getdents(f, a[1], (u32)a[2]) : -ENOTDIR;
+    file_put(f);
+    return r;
+}
+
+// ---- The current directory -------------------------------------------------------------------------
+
+s64 sys_getcwd(const u64 *a)
+{
+    struct inode *cwd = cwd_get();
+    s64 r = -ENOENT;
+    mutex_lock(&vfs_lock);
+    char *path = dir_path_locked(cwd);
+    mutex_unlock(&vfs_lock);
+    inode_put(cwd);
+    if (path) {
+        size_t n = strlen(path) + 1;
+        r = n > a[1] ? -ERANGE : arch_copy_to_user((void *)a[0], path, n) ? -EFAULT : (s64)n;
+        kfree(path);
+    }
+    return r;
+}
+
+// The reference to dir is taken over.
+static s64 cwd_set(struct inode *dir)
+{
+    struct process *p = current_process();
+    if (!S_ISDIR(dir->mode)) {
+        inode_put(dir);
+        return -ENOTDIR;
+    }
+    mutex_lock(&p->fs_lock);
+    struct inode *old = p->cwd;
+    p->cwd = dir;
+    mutex_unlock(&p->fs_lock);
+    inode_put(old);
+    return 0;
+}
+
+s64 sys_chdir(const u64 *a)
+{
+    struct inode *dir;
+    int err = lookup_at(AT_FDCWD, a[0], LOOKUP_FOLLOW, &dir);
+    return err ? err : cwd_set(dir);
+}
+
+s64 sys_fchdir(const u64 *a)
+{
+    struct file *f = fd_get_path((int)a[0]);
+    if (!f) {
+        return -EBADF;
+    }
+    struct inode *dir = inode_get(f->inode);
+    file_put(f);
+    return cwd_set(dir);
+}
+
+s64 sys_umask(const u64 *a)
+{
+    return atomic_exchange(&current_process()->umask, (u32)a[0] & 0777);
+}
+
+// ---- Mounting --------------------------------------------------------------------------------------
+
+// What Linux programs mount at their start is there already; a fresh tmpfs is all that can be added.
+static int mount_type(const char *type, struct inode *at)
+{
+    static const char *const known[] = {"proc", "sysfs", "devtmpfs"};
+    for (unsigned i = 0; i < array_size(known); i++) {
+        if (strcmp(type, known[i]) == 0) {
+            return at->is_root && strcmp(at->sb->type, type) == 0
+                       ? -EBUSY
+                       : (int)syscall_missing("mount: proc, sysfs, devtmpfs elsewhere", -ENODEV);
+        }
+    }
+    if (strcmp(type, "tmpfs") != 0) {
+        return -ENODEV;
+    }
+    struct inode *root = tmpfs_mount();
+    if (!root) {
+        return -ENOMEM;
+    }
+    mutex_lock(&vfs_lock);
+    char *where = dir_path_locked(at); // kept for ever, as the mount is
+    int err = where ? mount_locked(at, root, where) : -ENOENT;
+    mutex_unlock(&vfs_lock);
+    if (err) {
+        kfree(where);
+        kfree(root->sb);
+        inode_put(root);
+    }
+    return err;
+}
+
+s64 sys_mount(const u64 *a)
+{
+    struct inode *at;
+    char *type;
+    int err;
+    if (a[3] & (32 | 4096 | 8192)) { // remount, bind, move
+        return syscall_missing("mount: remount, bind, move", -EINVAL);
+    }
+    err = user_path(a[2], true, &type);
+    if (err) {
+        return err;
+    }
+    err = lookup_at(AT_FDCWD, a[1], LOOKUP_FOLLOW, &at);
+    if (!err) {
+        err = S_ISDIR(at->mode) ? mount_type(type, at) : -ENOTDIR;
+        inode_put(at);
+    }
+    kfree(type);
+    return err;
+}

@@ -1,0 +1,396 @@
+// System calls: descriptors and the files behind them (open, close, dup, fcntl, ioctl, size).
+#include <arch/uaccess.h>
+#include <k/string.h>
+#include <proc.h>
+#include <sched.h>
+#include <syscalls.h>
+#include "fd_priv.h"
+
+#define SETFL_MASK (O_APPEND | O_NONBLOCK | O_ASYNC | O_DIRECT | O_NOATIME)
+
+// ---- Open and close --------------------------------------------------------------------------------
+
+static s64 do_open(int dirfd, u64 user, u32 flags, u32 mode)
+{
+    struct inode *start;
+    struct file *f;
+    char *path;
+    int err = user_path(user, false, &path);
+    if (err) {
+        return err;
+    }
+    err = at_start(dirfd, path, &start);
+    if (!err) {
+        flags |= (flags & O_PATH) ? 0 : O_LARGEFILE;
+        err = vfs_open_at(start, path, flags, mode, &f);
+        inode_put(start);
+    }
+    kfree(path);
+    return err ? err : fd_install(f, flags & O_CLOEXEC);
+}
+
+s64 sys_open(const u64 *a)
+{
+    return do_open(AT_FDCWD, a[0], (u32)a[1], (u32)a[2]);
+}
+
+s64 sys_openat(const u64 *a)
+{
+    return do_open((int)a[0], a[1], (u32)a[2], (u32)a[3]);
+}
+
+s64 sys_close(const u64 *a)
+{
+    return fd_close((int)a[0]);
+}
+
+static s64 do_pipe(u64 user, u32 flags)
+{
+    struct file *rd, *wr;
+    s32 fd[2];
+    if (flags & ~(u32)(O_CLOEXEC | O_NONBLOCK | O_DIRECT)) {
+        return -EINVAL;
+    }
+    if (flags & O_DIRECT) {
+        return syscall_missing("pipe2: O_DIRECT", -EINVAL);
+    }
+    int err = pipe_open_both(&rd, &wr, flags & O_NONBLOCK);
+    if (err) {
+        return err;
+    }
+    fd[0] = fd_install(rd, flags);
+    if (fd[0] < 0) {
+        file_put(wr);
+        return fd[0];
+    }
+    fd[1] = fd_install(wr, flags);
+    if (fd[1] < 0) {
+        fd_close(fd[0]);
+        return fd[1];
+    }
+    if (arch_copy_to_user((void *)user, fd, sizeof(fd))) {
+        fd_close(fd[0]);
+        fd_close(fd[1]);
+        return -EFAULT;
+    }
+    return 0;
+}
+
+s64 sys_pipe(const u64 *a)
+{
+    return do_pipe(a[0], 0);
+}
+
+s64 sys_pipe2(const u64 *a)
+{
+    return do_pipe(a[0], (u32)a[1]);
+}
+
+// ---- Duplicates and flags --------------------------------------------------------------------------
+
+static s64 do_dup(int fd, unsigned lowest, u32 flags)
+{
+    struct file *f = fd_get_path(fd);
+    return f ? files_install(current_process()->files, f, lowest, flags) : -EBADF;
+}
+
+s64 sys_dup(const u64 *a)
+{
+    return do_dup((int)a[0], 0, 0);
+}
+
+static s64 do_dup3(int from, int to, u32 flags)
+{
+    struct file *f = fd_get_path(from);
+    return f ? fd_replace(to, f, flags) : -EBADF;
+}
+
+s64 sys_dup2(const u64 *a)
+{
+    int from = (int)a[0], to = (int)a[1];
+    if (from == to) {
+        return fd_cloexec(from, -1) < 0 ? -EBADF : to;
+    }
+    return do_dup3(from, to, 0);
+}
+
+s64 sys_dup3(const u64 *a)
+{
+    if ((a[2] & ~(u64)O_CLOEXEC) || (int)a[0] == (int)a[1]) {
+        return -EINVAL;
+    }
+    return do_dup3((int)a[0], (int)a[1], (u32)a[2]);
+}
+
+// Locks between processes: there is one process.
+static s64 fcntl_getlk(u64 user)
+{
+    s16 type;
+    const s16 unlocked = 2;
+    if (arch_copy_from_user(&type, (const void *)user, sizeof(type))) {
+        return -EFAULT;
+    }
+    return arch_copy_to_user((void *)user, &unlocked, sizeof(unlocked)) ? -EFAULT : 0;
+}
+
+static s64 file_fcntl(struct file *f, unsigned cmd, u64 arg)
+{
+    unsigned flags = load_relaxed(&f->flags);
+    switch (cmd) {
+    case F_GETFL:
+        return flags;
+    case F_SETFL:
+        while (!atomic_compare_exchange_weak(&f->flags, &flags,
+                                             (flags & ~(unsigned)SETFL_MASK) |
+                                                 ((u32)arg & SETFL_MASK))) {
+        }
+        return 0;
+    case F_GETLK:
+        return fcntl_getlk(arg);
+    case F_SETLK:
+    case F_SETLKW:
+    case F_SETOWN:
+    case F_GETOWN:
+        return 0;
+    case F_GETPIPE_SZ:
+        return S_ISFIFO(f->inode->mode) ? 65536 : -EBADF;
+    case F_SETPIPE_SZ:
+        if (!S_ISFIFO(f->inode->mode)) {
+            return -EBADF;
+        }
+        return arg <= 65536 ? 65536 : syscall_missing("fcntl: pipes over 64 KiB", -EPERM);
+    default:
+        return -EINVAL;
+    }
+}
+
+s64 sys_fcntl(const u64 *a)
+{
+    int fd = (int)a[0];
+    unsigned cmd = (unsigned)a[1];
+    struct file *f;
+    s64 r;
+    switch (cmd) {
+    case F_DUPFD:
+    case F_DUPFD_CLOEXEC:
+        if (fd_cloexec(fd, -1) < 0) {
+            return -EBADF;
+        }
+        if ((u32)a[2] >= process_rlimit(RLIMIT_NOFILE)) {
+            return -EINVAL;
+        }
+        return do_dup(fd, (unsigned)a[2], cmd == F_DUPFD_CLOEXEC ? O_CLOEXEC : 0);
+    case F_GETFD:
+        return fd_cloexec(fd, -1);
+    case F_SETFD:
+        return min(fd_cloexec(fd, (a[2] & FD_CLOEXEC) ? 1 : 0), 0);
+    default:
+        break;
+    }
+    f = cmd == F_GETFL ? fd_get_path(fd) : fd_get(fd);
+    if (!f) {
+        return -EBADF;
+    }
+    r = file_fcntl(f, cmd, a[2]);
+    file_put(f);
+    return r;
+}
+
+static s64 ioctl_nonblock(struct file *f, u64 user)
+{
+    s32 on;
+    if (arch_copy_from_user(&on, (const void *)user, sizeof(on))) {
+        return -EFAULT;
+    }
+    if (on) {
+        atomic_fetch_or(&f->flags, O_NONBLOCK);
+    } else {
+        atomic_fetch_and(&f->flags, ~(unsigned)O_NONBLOCK);
+    }
+    return 0;
+}
+
+static s64 ioctl_bytes_left(struct file *f, u64 user)
+{
+    mutex_lock(&f->pos_lock);
+    s32 left = (s32)(load_relaxed(&f->inode->mapping.size_bytes) - f->pos);
+    mutex_unlock(&f->pos_lock);
+    return arch_copy_to_user((void *)user, &left, sizeof(left)) ? -EFAULT : 0;
+}
+
+s64 sys_ioctl(const u64 *a)
+{
+    struct file *f = fd_get((int)a[0]);
+    unsigned cmd = (unsigned)a[1];
+    s64 r = -ENOTTY;
+    if (!f) {
+        return -EBADF;
+    }
+    if (cmd == FIOCLEX || cmd == FIONCLEX) {
+        r = min(fd_cloexec((int)a[0], cmd == FIOCLEX), 0);
+    } else if (cmd == FIONBIO) {
+        r = ioctl_nonblock(f, a[2]);
+    } else if (cmd == FIONREAD && f->mapping) {
+        r = ioctl_bytes_left(f, a[2]);
+    } else if (f->ops->ioctl) {
+        r = f->ops->ioctl(f, cmd, a[2]);
+    }
+    file_put(f);
+    return r;
+}
+
+// ---- Position and size -----------------------------------------------------------------------------
+
+static s64 seek_target(struct file *f, s64 off, unsigned whence)
+{
+    s64 size = (s64)load_relaxed(&f->inode->mapping.size_bytes), base;
+    switch (whence) {
+    case SEEK_SET:
+        base = 0;
+        break;
+    case SEEK_CUR:
+        base = (s64)f->pos;
+        break;
+    case SEEK_END:
+        base = size;
+        break;
+    case SEEK_DATA: // a file system may call everything data
+    case SEEK_HOLE:
+        if (!f->mapping) {
+            return -EINVAL;
+        }
+        return off < 0 || off >= size ? -ENXIO : whence == SEEK_DATA ? off : size;
+    default:
+        return -EINVAL;
+    }
+    s64 to;
+    if (__builtin_add_overflow(base, off, &to)) {
+        return whence == SEEK_SET || off < 0 ? -EINVAL : -EOVERFLOW;
+    }
+    return to < 0 ? -EINVAL : to;
+}
+
+s64 sys_lseek(const u64 *a)
+{
+    struct file *f = fd_get((int)a[0]);
+    u32 type;
+    s64 r = -ESPIPE;
+    if (!f) {
+        return -EBADF;
+    }
+    type = f->inode->mode & S_IFMT;
+    if ((u32)a[2] > SEEK_HOLE) {
+        r = -EINVAL;
+    } else if (type == S_IFREG || type == S_IFDIR) {
+        mutex_lock(&f->pos_lock);
+        r = seek_target(f, (s64)a[1], (unsigned)a[2]);
+        f->pos = r >= 0 ? (u64)r : f->pos;
+        mutex_unlock(&f->pos_lock);
+    } else if (!f->ops->stream) {
+        r = 0; // /dev/null and its like have no position
+    }
+    file_put(f);
+    return r;
+}
+
+static s64 inode_truncate(struct inode *i, s64 size)
+{
+    if (size < 0) {
+        return -EINVAL;
+    }
+    if (S_ISDIR(i->mode)) {
+        return -EISDIR;
+    }
+    if (!S_ISREG(i->mode) || !i->fops->truncate) {
+        return -EINVAL;
+    }
+    return i->fops->truncate(i, (u64)size);
+}
+
+s64 sys_truncate(const u64 *a)
+{
+    struct inode *i;
+    s64 r;
+    if ((s64)a[1] < 0) {
+        return -EINVAL;
+    }
+    r = lookup_at(AT_FDCWD, a[0], LOOKUP_FOLLOW, &i);
+    if (!r) {
+        r = inode_truncate(i, (s64)a[1]);
+        inode_put(i);
+    }
+    return r;
+}
+
+static bool file_is_writable(struct file *f)
+{
+    unsigned mode = load_relaxed(&f->flags) & O_ACCMODE;
+    return mode == O_WRONLY || mode == O_RDWR;
+}
+
+s64 sys_ftruncate(const u64 *a)
+{
+    struct file *f;
+    s64 r;
+    if ((s64)a[1] < 0) {
+        return -EINVAL;
+    }
+    f = fd_get((int)a[0]);
+    if (!f) {
+        return -EBADF;
+    }
+    r = file_is_writable(f) && S_ISREG(f->inode->mode) ? inode_truncate(f->inode, (s64)a[1])
+                                                       : -EINVAL;
+    file_put(f);
+    return r;
+}
+
+static s64 file_fallocate(struct file *f, int mode, s64 off, s64 len)
+{
+    u32 type = f->inode->mode & S_IFMT;
+    const int known = FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE;
+    if (off < 0 || len <= 0) {
+        return -EINVAL;
+    }
+    if ((mode & ~known) || mode == FALLOC_FL_PUNCH_HOLE) {
+        return -EOPNOTSUPP;
+    }
+    if (!file_is_writable(f)) {
+        return -EBADF;
+    }
+    if (type != S_IFREG) {
+        return type == S_IFIFO ? -ESPIPE : type == S_IFDIR ? -EISDIR : -ENODEV;
+    }
+    if ((u64)off + (u64)len > FILE_SIZE_MAX) {
+        return -EFBIG;
+    }
+    return f->ops->fallocate ? f->ops->fallocate(f, mode, (u64)off, (u64)len) : -EOPNOTSUPP;
+}
+
+s64 sys_fallocate(const u64 *a)
+{
+    struct file *f = fd_get((int)a[0]);
+    if (!f) {
+        return -EBADF;
+    }
+    s64 r = file_fallocate(f, (int)a[1], (s64)a[2], (s64)a[3]);
+    file_put(f);
+    return r;
+}
+
+// Nothing here has a slower copy behind it.
+s64 sys_fsync(const u64 *a)
+{
+    struct file *f = fd_get((int)a[0]);
+    if (!f) {
+        return -EBADF;
+    }
+    s64 r = S_ISREG(f->inode->mode) || S_ISDIR(f->inode->mode) ? 0 : -EINVAL;
+    file_put(f);
+    return r;
+}
+
+s64 sys_fdatasync(const u64 *a)
+{
+    return sys_fsync(a);
+}

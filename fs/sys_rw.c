@@ -1,0 +1,216 @@
+// System calls: read, write and their vector and positioned forms.
+//
+// Only regular files have a position that calls share; pos_lock orders them. A file with generated
+// text (no page cache) keeps its state under pos_lock too, so there even pread takes it. Streams
+// (pipes, the console) may wait for ever, so nothing is held there.
+#include <arch/mmu.h>
+#include <arch/uaccess.h>
+#include <k/string.h>
+#include <sched.h>
+#include <syscalls.h>
+#include "fs_priv.h"
+
+#define RW_MAX 0x7ffff000ul // bytes a call moves at most, as on Linux
+
+static int io_check(struct file *f, u64 user, size_t n, bool write)
+{
+    unsigned mode = load_relaxed(&f->flags) & O_ACCMODE;
+    if (mode != O_RDWR && mode != (write ? O_WRONLY : O_RDONLY)) {
+        return -EBADF;
+    }
+    if (!write && S_ISDIR(f->inode->mode)) {
+        return -EISDIR;
+    }
+    if (write ? !f->ops->write : !f->ops->read) {
+        return -EINVAL;
+    }
+    return user > USER_END || n > USER_END - user ? -EFAULT : 0;
+}
+
+static ssize_t io_once(struct file *f, u64 user, size_t n, u64 *pos, bool write)
+{
+    int err = io_check(f, user, n, write);
+    if (err) {
+        return err;
+    }
+    n = min(n, (size_t)RW_MAX);
+    return write ? f->ops->write(f, (const void *)user, n, pos)
+                 : f->ops->read(f, (void *)user, n, pos);
+}
+
+// Lock and unlock the position, if this call needs that; own: the call brings its own position.
+static void pos_lock(struct file *f, bool own)
+{
+    if (S_ISREG(f->inode->mode) && !(own && f->mapping)) {
+        mutex_lock(&f->pos_lock);
+    }
+}
+
+static void pos_unlock(struct file *f, bool own)
+{
+    if (S_ISREG(f->inode->mode) && !(own && f->mapping)) {
+        mutex_unlock(&f->pos_lock);
+    }
+}
+
+static s64 fd_io(int fd, u64 user, size_t n, bool write)
+{
+    struct file *f = fd_get(fd);
+    u64 none = 0;
+    ssize_t r;
+    if (!f) {
+        return -EBADF;
+    }
+    pos_lock(f, false);
+    r = io_once(f, user, n, f->ops->stream ? &none : &f->pos, write);
+    pos_unlock(f, false);
+    file_put(f);
+    return r;
+}
+
+s64 sys_read(const u64 *a)
+{
+    return fd_io((int)a[0], a[1], a[2], false);
+}
+
+s64 sys_write(const u64 *a)
+{
+    return fd_io((int)a[0], a[1], a[2], true);
+}
+
+static s64 fd_io_at(int fd, u64 user, size_t n, u64 pos, bool write)
+{
+    struct file *f;
+    ssize_t r;
+    if ((s64)pos < 0) {
+        return -EINVAL;
+    }
+    f = fd_get(fd);
+    if (!f) {
+        return -EBADF;
+    }
+    pos_lock(f, true);
+    r = f->ops->stream ? -ESPIPE : io_once(f, user, n, &pos, write);
+    pos_unlock(f, true);
+    file_put(f);
+    return r;
+}
+
+s64 sys_pread64(const u64 *a)
+{
+    return fd_io_at((int)a[0], a[1], a[2], a[3], false);
+}
+
+s64 sys_pwrite64(const u64 *a)
+{
+    return fd_io_at((int)a[0], a[1], a[2], a[3], true);
+}
+
+// ---- Vectors ---------------------------------------------------------------------------------------
+
+// The vector in kernel memory (kfree it); *total: its bytes.
+static int iov_read(u64 user, u64 nr, struct uapi_iovec **out)
+{
+    struct uapi_iovec *v;
+    u64 total = 0;
+    *out = NULL;
+    if (nr > UIO_MAXIOV) {
+        return -EINVAL;
+    }
+    if (nr == 0) {
+        return 0;
+    }
+    v = kmalloc(nr * sizeof(*v), GFP_KERNEL);
+    if (!v) {
+        return -ENOMEM;
+    }
+    if (arch_copy_from_user(v, (const void *)user, nr * sizeof(*v))) {
+        kfree(v);
+        return -EFAULT;
+    }
+    for (u64 i = 0; i < nr; i++) {
+        if ((s64)v[i].len < 0) {
+            kfree(v);
+            return -EINVAL;
+        }
+        v[i].len = min(v[i].len, (u64)RW_MAX - total);
+        total += v[i].len;
+    }
+    *out = v;
+    return 0;
+}
+
+static ssize_t io_vector(struct file *f, const struct uapi_iovec *v, u64 nr, u64 *pos, bool write)
+{
+    size_t done = 0;
+    int err = io_check(f, 0, 0, write);
+    if (err) {
+        return err;
+    }
+    for (u64 i = 0; i < nr; i++) {
+        if (v[i].len == 0) {
+            continue;
+        }
+        ssize_t r = io_once(f, v[i].base, v[i].len, pos, write);
+        if (r < 0) {
+            return done ? (ssize_t)done : r;
+        }
+        done += (size_t)r;
+        if ((u64)r < v[i].len) {
+            break;
+        }
+        // What a stream has is returned; it is not waited for more.
+        if (!write && f->ops->stream && f->ops->poll && !(f->ops->poll(f, NULL) & POLLIN)) {
+            break;
+        }
+    }
+    return (ssize_t)done;
+}
+
+// pos NULL: the file's own position.
+static s64 fd_io_vector(int fd, u64 user, u64 nr, u64 *pos, bool write)
+{
+    struct uapi_iovec *v;
+    u64 none = 0;
+    struct file *f = fd_get(fd);
+    if (!f) {
+        return -EBADF;
+    }
+    ssize_t r = iov_read(user, nr, &v);
+    if (r) {
+        file_put(f);
+        return r;
+    }
+    if (pos && f->ops->stream) {
+        r = -ESPIPE;
+    } else {
+        pos_lock(f, pos);
+        r = io_vector(f, v, nr, pos ? pos : f->ops->stream ? &none : &f->pos, write);
+        pos_unlock(f, pos);
+    }
+    kfree(v);
+    file_put(f);
+    return r;
+}
+
+s64 sys_readv(const u64 *a)
+{
+    return fd_io_vector((int)a[0], a[1], a[2], NULL, false);
+}
+
+s64 sys_writev(const u64 *a)
+{
+    return fd_io_vector((int)a[0], a[1], a[2], NULL, true);
+}
+
+s64 sys_preadv(const u64 *a)
+{
+    u64 pos = a[3];
+    return (s64)pos < 0 ? -EINVAL : fd_io_vector((int)a[0], a[1], a[2], &pos, false);
+}
+
+s64 sys_pwritev(const u64 *a)
+{
+    u64 pos = a[3];
+    return (s64)pos < 0 ? -EINVAL : fd_io_vector((int)a[0], a[1], a[2], &pos, true);
+}

@@ -1,0 +1,284 @@
+// tmpfs: files whose only copy is the page cache.
+//
+// A page that was never written reads as zeroes and comes into being when it is first touched; nothing
+// ever leaves the cache but by truncate, a punched hole, or the end of the file.
+//
+// The limit. All of tmpfs together may take half of the memory. Pages come and go deep inside the page
+// cache, so each file is charged by comparison: tmpfs_charge() brings what the file has been charged
+// for in line with mapping.nr_pages. It runs after everything that may have changed that number and,
+// for faults, in read_page, when the page is already in the cache and may be refused. So the sum may
+// be behind by what is in progress at this moment, never for long.
+//
+// write, truncate and fallocate hold inode->lock; the user copy inside may fault, on this very file
+// too: faults take no inode->lock.
+#include <k/assert.h>
+#include <k/string.h>
+#include <page.h>
+#include <sched.h>
+#include "fs_priv.h"
+
+#define CHUNK_PAGES 64 // written between two looks at the limit
+
+static struct spinlock charge_lock = SPINLOCK_INIT(RANK_SPIN_MISC);
+static u64 charged_pages;   // [charge_lock] of all files; inode->data: of one, the same lock
+static u64 limit_pages;     // [I] after boot
+static struct super shmem_super = {.type = "tmpfs", .magic = TMPFS_MAGIC};
+
+static const struct file_ops tmpfs_fops;
+static const struct inode_ops tmpfs_file_ops;
+
+// Bring the charge of a file up to date. Pages that are left; 0: full.
+static u64 tmpfs_charge(struct inode *i)
+{
+    u64 left;
+    spin_lock(&charge_lock);
+    u64 now = load_relaxed(&i->mapping.nr_pages);
+    charged_pages += now - i->data;
+    i->data = now;
+    left = charged_pages < limit_pages ? limit_pages - charged_pages : 0;
+    spin_unlock(&charge_lock);
+    return left;
+}
+
+static bool tmpfs_over_limit(struct inode *i)
+{
+    tmpfs_charge(i);
+    spin_lock(&charge_lock);
+    bool over = charged_pages > limit_pages;
+    spin_unlock(&charge_lock);
+    return over;
+}
+
+// The page is new, zero and already in the cache.
+static int tmpfs_read_page(struct mapping *m, struct page *page)
+{
+    (void)page;
+    return tmpfs_over_limit(m->host) ? -EIO : 0; // a fault: SIGBUS, as Linux does
+}
+
+static const struct mapping_ops tmpfs_mapping_ops = {.read_page = tmpfs_read_page};
+
+struct inode *tmpfs_make_file(struct super *sb, u32 mode)
+{
+    struct inode *i = inode_new(sb, mode);
+    if (i) {
+        i->ops = &tmpfs_file_ops;
+        i->fops = &tmpfs_fops;
+        i->mapping.ops = &tmpfs_mapping_ops;
+    }
+    return i;
+}
+
+// ---- Reading and writing ---------------------------------------------------------------------------
+
+static ssize_t tmpfs_read(struct file *f, void *buf, size_t n, u64 *pos)
+{
+    ssize_t r = mapping_read(f->mapping, *pos, buf, n);
+    if (r > 0) {
+        *pos += (u64)r;
+    }
+    return r;
+}
+
+static bool page_is_cached(struct mapping *m, u64 index)
+{
+    struct page *p = mapping_find_get(m, index);
+    if (p) {
+        page_put(p);
+    }
+    return p != NULL;
+}
+
+// How much may be written at pos before the limit is to be looked at again; 0: nothing, no space.
+static size_t tmpfs_room(struct inode *i, u64 pos, size_t n)
+{
+    u64 left = tmpfs_charge(i);
+    size_t in_page = PAGE_SIZE - (pos & ~PAGE_MASK);
+    if (left > CHUNK_PAGES) {
+        return min(n, (size_t)(CHUNK_PAGES * PAGE_SIZE));
+    }
+    if (left > 0 || page_is_cached(&i->mapping, pos >> PAGE_SHIFT)) {
+        return min(n, in_page);
+    }
+    return 0;
+}
+
+static ssize_t tmpfs_write_locked(struct inode *i, const char *buf, size_t n, u64 pos)
+{
+    size_t done = 0;
+    ssize_t r = 0;
+    while (done < n) {
+        size_t some = tmpfs_room(i, pos + done, n - done);
+        r = some ? mapping_write(&i->mapping, pos + done, buf + done, some) : -ENOSPC;
+        if (r <= 0) {
+            break;
+        }
+        done += (size_t)r;
+        if ((size_t)r < some) {
+            break; // a bad address or no memory: the next call tells
+        }
+    }
+    if (done < n) { // a page that was made for bytes that did not come must not stay beyond the end
+        u64 size = page_align_up(load_relaxed(&i->mapping.size_bytes));
+        if (page_align_up(pos + done + 1) > size) {
+            mapping_punch(&i->mapping, size, page_align_up(pos + done + 1));
+        }
+    }
+    tmpfs_charge(i);
+    if (done) {
+        inode_touch(i);
+    }
+    return done ? (ssize_t)done : r;
+}
+
+static ssize_t tmpfs_write(struct file *f, const void *buf, size_t n, u64 *pos)
+{
+    struct inode *i = f->inode;
+    ssize_t r;
+    mutex_lock(&i->lock);
+    if (load_relaxed(&f->flags) & O_APPEND) {
+        *pos = load_relaxed(&i->mapping.size_bytes);
+    }
+    if (n && *pos >= FILE_SIZE_MAX) {
+        r = -EFBIG;
+    } else {
+        r = tmpfs_write_locked(i, buf, min(n, (size_t)(FILE_SIZE_MAX - *pos)), *pos);
+    }
+    mutex_unlock(&i->lock);
+    if (r > 0) {
+        *pos += (u64)r;
+    }
+    return r;
+}
+
+static int tmpfs_truncate(struct inode *i, u64 size)
+{
+    if (size > FILE_SIZE_MAX) {
+        return -EFBIG;
+    }
+    mutex_lock(&i->lock);
+    mapping_truncate(&i->mapping, size);
+    inode_touch(i);
+    mutex_unlock(&i->lock);
+    tmpfs_charge(i);
+    return 0;
+}
+
+// Make the pages of [start, end) exist.
+static int tmpfs_allocate_locked(struct inode *i, u64 start, u64 end)
+{
+    for (u64 index = start >> PAGE_SHIFT; index < page_align_up(end) >> PAGE_SHIFT; index++) {
+        struct page *p;
+        if (tmpfs_charge(i) == 0 && !page_is_cached(&i->mapping, index)) {
+            return -ENOSPC;
+        }
+        int err = mapping_grab_page(&i->mapping, index, true, &p);
+        if (err) {
+            return err;
+        }
+        page_put(p);
+        if (thread_signal_pending()) {
+            return -EINTR;
+        }
+        cond_resched();
+    }
+    return 0;
+}
+
+static int tmpfs_fallocate(struct file *f, int mode, u64 offset, u64 len)
+{
+    struct inode *i = f->inode;
+    u64 end = offset + len, size;
+    int err = 0;
+    mutex_lock(&i->lock);
+    size = load_relaxed(&i->mapping.size_bytes);
+    if (mode & FALLOC_FL_PUNCH_HOLE) {
+        mapping_punch(&i->mapping, offset, end);
+    } else {
+        // Nothing is kept beyond the end of the file, where faults must find no page.
+        bool keep = mode & FALLOC_FL_KEEP_SIZE;
+        err = tmpfs_allocate_locked(i, offset, keep ? min(end, page_align_up(size)) : end);
+        if (err && page_align_up(end) > page_align_up(size)) {
+            mapping_punch(&i->mapping, page_align_up(size), page_align_up(end));
+        } else if (!err && end > size && !keep) {
+            mapping_truncate(&i->mapping, end);
+        }
+    }
+    inode_touch(i);
+    mutex_unlock(&i->lock);
+    tmpfs_charge(i);
+    return err;
+}
+
+static int tmpfs_mmap(struct file *f, const struct vma_ops **ops)
+{
+    (void)f;
+    *ops = &filemap_vma_ops;
+    return 0;
+}
+
+static const struct file_ops tmpfs_fops = {
+    .read = tmpfs_read,
+    .write = tmpfs_write,
+    .mmap = tmpfs_mmap,
+    .fallocate = tmpfs_fallocate,
+    .truncate = tmpfs_truncate,
+};
+
+// The last reference: nobody has it mapped. Its pages go here and not in inode_put, so that the
+// charge can follow.
+static void tmpfs_evict(struct inode *i)
+{
+    mapping_destroy(&i->mapping);
+    tmpfs_charge(i);
+}
+
+static const struct inode_ops tmpfs_file_ops = {.evict = tmpfs_evict};
+
+// ---- Mounts ----------------------------------------------------------------------------------------
+
+static void tmpfs_statfs(struct super *sb, struct uapi_statfs *st)
+{
+    (void)sb;
+    spin_lock(&charge_lock);
+    st->blocks = limit_pages;
+    st->bfree = st->bavail = limit_pages - min(charged_pages, limit_pages);
+    spin_unlock(&charge_lock);
+    st->files = st->ffree = 1u << 20;
+}
+
+struct inode *tmpfs_mount(void)
+{
+    struct super *sb = super_new("tmpfs", TMPFS_MAGIC);
+    if (!sb) {
+        return NULL;
+    }
+    if (!limit_pages) {
+        limit_pages = page_nr_total() / 2;
+    }
+    sb->statfs = tmpfs_statfs;
+    sb->make_file = tmpfs_make_file;
+    struct inode *root = ramdir_new(sb, 01777, false);
+    if (!root) {
+        kfree(sb);
+    }
+    return root;
+}
+
+int shmem_file_create(u64 size_bytes, struct file **out)
+{
+    struct inode *i = tmpfs_make_file(&shmem_super, S_IFREG | 0600);
+    if (!i) {
+        return -ENOMEM;
+    }
+    store_relaxed(&i->nlink, 0);
+    store_seq(&i->mapping.size_bytes, page_align_up(size_bytes)); // nobody else knows the file yet
+    static const char name[] = "/dev/zero (deleted)";
+    char *path = kmalloc(sizeof(name), GFP_KERNEL);
+    if (path) {
+        memcpy(path, name, sizeof(name));
+    }
+    int err = file_open_inode(i, O_RDWR, path, out);
+    inode_put(i);
+    return err;
+}

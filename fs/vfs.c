@@ -1,0 +1,189 @@
+// Files, 1: inodes and mounts.
+//
+// Everything here lives in memory: a directory entry holds a counted reference to its inode, so an
+// inode that has a name is never looked for on a disk and there is no cache of names. That makes the
+// life of an inode short to tell:
+//
+//     inode_new -> [named]  entries hold references; nlink counts them (a directory counts as 2+)
+//               -> [orphan] unlink: nlink 0, but open files, mappings and children go on using it
+//               -> [gone]   the last reference: evict, its pages, its memory
+//
+// A directory also holds its parent (for ".."), and the parent's entry holds the directory: a circle
+// on purpose, cut by rmdir. A removed directory keeps its ancestors until it is gone itself, so that
+// ".." always leads somewhere.
+//
+// One mutex, vfs_lock, guards all names, parents and mounts: look-ups walk under it. Rejected: a lock
+// per directory with ordering for rename, and look-ups under RCU. Names are not what this kernel is
+// about; opening a file is rare beside faulting on it. What is hot (fd_get, read, write, faults) takes
+// no lock of this file. No user memory is touched under vfs_lock.
+//
+// The inode's own lock (RANK_INODE) orders what changes a file's size: write, truncate, fallocate.
+//
+// The last reference may be dropped with the lock of an address space held (a mapping goes away), so
+// nothing on the way to "gone" takes a lock of this layer.
+//
+// A mount covers a directory: look-ups step from it to the root of the other file system, which takes
+// over the covered one's parent and name, so that ".." and getcwd need not know of mounts. Nothing is
+// ever unmounted.
+
+#include <k/assert.h>
+#include <k/errno.h>
+#include <k/string.h>
+#include <sched.h>
+#include "fs_priv.h"
+
+struct mutex vfs_lock = MUTEX_INIT(vfs_lock, RANK_VFS);
+struct inode *vfs_root;
+struct super *vfs_supers;
+
+static struct kmem_cache *inode_cache;
+static _Atomic u64 last_ino;
+static u32 last_dev; // [vfs_lock]
+
+struct inode *inode_new(struct super *sb, u32 mode)
+{
+    struct inode *i = kmem_cache_alloc(inode_cache, GFP_KERNEL | GFP_ZERO);
+    u64 now = wall_ns();
+    if (!i) {
+        return NULL;
+    }
+    store_relaxed(&i->ref, 1);
+    store_relaxed(&i->nlink, 1);
+    i->mode = mode;
+    i->sb = sb;
+    i->ino = fetch_add_relaxed(&last_ino, 1) + 1;
+    store_relaxed(&i->atime_ns, now);
+    store_relaxed(&i->mtime_ns, now);
+    store_relaxed(&i->ctime_ns, now);
+    mutex_init(&i->lock, RANK_INODE);
+    mapping_init(&i->mapping, i, NULL);
+    return i;
+}
+
+void inode_put(struct inode *i)
+{
+    // A loop, not recursion: a removed directory may be the last to hold its parent, and so on up.
+    while (i && atomic_fetch_sub(&i->ref, 1) == 1) { // all earlier uses happen before the freeing
+        struct inode *parent = i->parent;
+        if (i->ops && i->ops->evict) {
+            i->ops->evict(i);
+        }
+        mapping_destroy(&i->mapping);
+        kfree(i->name);
+        kmem_cache_free(inode_cache, i);
+        i = parent;
+    }
+}
+
+void inode_touch(struct inode *i)
+{
+    u64 now = wall_ns();
+    store_relaxed(&i->mtime_ns, now);
+    store_relaxed(&i->ctime_ns, now);
+}
+
+struct super *super_new(const char *type, u32 magic)
+{
+    struct super *sb = kzalloc(sizeof(*sb), GFP_KERNEL);
+    if (sb) {
+        sb->type = type;
+        sb->magic = magic;
+        sb->where = "none";
+    }
+    return sb;
+}
+
+// Known to /proc/mounts from now on.
+static void super_publish_locked(struct super *sb, const char *where)
+{
+    struct super **end = &vfs_supers;
+    sb->where = where;
+    sb->dev = ++last_dev;
+    while (*end) {
+        end = &(*end)->next;
+    }
+    *end = sb;
+}
+
+int mount_locked(struct inode *at, struct inode *root, const char *where)
+{
+    if (at->mounted || at->is_root) {
+        return -EBUSY;
+    }
+    root->name = kmalloc(strlen(at->name) + 1, GFP_KERNEL);
+    if (!root->name) {
+        return -ENOMEM;
+    }
+    memcpy(root->name, at->name, strlen(at->name) + 1);
+    root->parent = inode_get(at->parent);
+    root->is_root = true;
+    at->mounted = root;
+    super_publish_locked(root->sb, where);
+    return 0;
+}
+
+// Length of the path up to d, the root's being 0; -1: d or an ancestor was removed, or too deep.
+static ssize_t dir_path_len(struct inode *d)
+{
+    size_t len = 0;
+    for (; d != vfs_root; d = d->parent) {
+        if (load_relaxed(&d->nlink) == 0 || !d->name || len > (1u << 20)) {
+            return -1;
+        }
+        len += strlen(d->name) + 1;
+    }
+    return (ssize_t)len;
+}
+
+char *dir_path_locked(struct inode *dir)
+{
+    ssize_t len = dir_path_len(dir);
+    char *path = len < 0 ? NULL : kmalloc((size_t)len + 2, GFP_KERNEL);
+    if (!path) {
+        return NULL;
+    }
+    path[0] = '/';
+    path[max(len, (ssize_t)1)] = '\0';
+    for (char *end = path + len; dir != vfs_root; dir = dir->parent) {
+        size_t n = strlen(dir->name);
+        end -= n + 1;
+        *end = '/';
+        memcpy(end + 1, dir->name, n);
+    }
+    return path;
+}
+
+// ---- Boot ------------------------------------------------------------------------------------------
+
+static void boot_mount(const char *name, const char *where, struct inode *root)
+{
+    struct inode *at = root ? ramdir_new(vfs_root->sb, 0755, false) : NULL;
+    int err = at ? ramdir_add(vfs_root, name, inode_get(at)) : -ENOMEM;
+    if (!err) {
+        err = mount_locked(at, root, where);
+    }
+    if (err) {
+        panic("cannot mount %s: error %d", where, -err);
+    }
+    inode_put(at);
+}
+
+void vfs_init(void)
+{
+    inode_cache = kmem_cache_create("inode", sizeof(struct inode), 0);
+    vfs_file_init();
+    mutex_lock(&vfs_lock);
+    vfs_root = tmpfs_mount();
+    if (!vfs_root) {
+        panic("no memory for the root file system");
+    }
+    vfs_root->is_root = true;
+    vfs_root->parent = vfs_root;
+    super_publish_locked(vfs_root->sb, "/");
+    boot_mount("dev", "/dev", devfs_mount());
+    boot_mount("proc", "/proc", procfs_mount());
+    boot_mount("sys", "/sys", sysfs_mount());
+    boot_mount("tmp", "/tmp", tmpfs_mount());
+    boot_mount("slow", "/slow", slowfs_mount());
+    mutex_unlock(&vfs_lock);
+}

@@ -1,0 +1,41 @@
+// The lock order, outermost first. A thread that holds a lock of rank r may only take locks of a
+// rank greater than r; a DEBUG=1 kernel panics at the first violation. docs/LOCKING.md says, for
+// each pair that nests, where the nesting happens.
+#ifndef K_LOCKRANK_H
+#define K_LOCKRANK_H
+
+enum lock_rank {
+    // Sleeping locks.
+    RANK_FILE_POS = 1, // file->pos_lock: read, write, lseek, getdents at the file's own position
+    RANK_VFS,        // namespace: directories, mounts
+    RANK_INODE,      // inode->lock: file size changes, write(), truncate
+    RANK_PIPE,       // pipe->lock
+    RANK_FDTABLE,    // files->lock
+    RANK_MMAP_LOCK,  // mm->mmap_lock (scheme mmap_lock only)
+    RANK_MM_EDIT,    // mm->edit_lock
+    RANK_I_MMAP,     // mapping->i_mmap_lock
+    RANK_SLEEP_MISC, // leaf sleeping locks: nothing sleeping is taken inside
+    // Spinlocks.
+    RANK_SPIN_FIRST = 32,
+    RANK_PROC = RANK_SPIN_FIRST, // process tables and thread lists
+    RANK_SIGNAL,                 // process->sig_lock
+    RANK_FUTEX,                  // futex hash bucket
+    RANK_PT_UPPER,               // lock of a page-table page above the leaf; top level first
+    RANK_PT_UPPER2,
+    RANK_PT_UPPER3,
+    RANK_PT_LEAF,                // lock of a leaf page-table page
+    RANK_MAPPING,                // mapping->lock: the page cache of one file
+    RANK_RCU,                    // grace-period state
+    RANK_SLAB,                   // slab depots
+    RANK_PAGE,                   // the buddy allocator
+    RANK_SPIN_MISC,              // leaf spinlocks
+    // Spinlocks always taken with interrupts off.
+    RANK_IRQ_FIRST = 64,
+    RANK_WAITQ = RANK_IRQ_FIRST, // a wait queue; wakers may be interrupt handlers
+    RANK_TIMER,                  // a CPU's timer queue
+    RANK_RUNQ,                   // a CPU's run queue
+    RANK_TTY,                    // a device ring
+    RANK_CONSOLE,                // the console
+};
+
+#endif

@@ -1,0 +1,165 @@
+// Processes and their threads. kernel/proc.c: tables and life; thread_clone.c, exec.c, exit.c: the
+// calls. A kernel thread has neither (thread->proc and thread->ext are NULL).
+//
+// Lock letters: I immutable, a atomic, P proc->lock, H the table lock in proc.c, S only the thread
+// itself, F proc->fs_lock. Two letters: either to read, both to write.
+#ifndef PROC_H
+#define PROC_H
+
+#include <arch/cpu.h>
+#include <k/atomic.h>
+#include <k/list.h>
+#include <k/lock.h>
+#include <k/types.h>
+#include <sched.h>
+#include <signal.h>
+#include <uapi/misc.h>
+
+struct file;
+struct files;
+struct inode;
+struct mm;
+
+// What only user threads have.
+struct task_ext {
+    struct thread *thread; // [I]
+    struct process *proc;  // [I]
+    s32 tid;               // [H,P] changes when a thread that is not the first calls execve
+    struct list hash_link; // [H]
+    struct list proc_link; // [P]
+
+    u64 clear_child_tid; // [S] user address, 0: none
+    u64 robust_list;     // [S] user address of the list head, 0: none
+
+    atomic_bool sig_work; // [a] signal_deliver has something to do; set by anyone, cleared by S
+    u64 blocked;          // [S,P]
+    u64 sig_wait;         // [P] signals rt_sigtimedwait waits for
+    struct sigpending pending;  // [P]
+    struct ksiginfo fault;      // [S] a fault's siginfo, so that force_signal_fault cannot fail
+    int fault_sig;              // [S] its signal, 0: none
+    u64 saved_mask;             // [S] to restore after a temporary mask
+    bool saved_mask_valid;      // [S]
+    struct uapi_stack altstack; // [S]
+
+    s64 restart;            // [S] the -ERESTART code of the system call in progress, 0: none
+    u64 resume_deadline_ns; // [S] of a timed wait that starts again, 0: none
+};
+
+struct process {
+    atomic_int ref;       // [a] one for each thread, and process_get's
+    s32 pid, ppid;        // [I]
+    s32 pgid, sid;        // [P]
+    struct list all_link; // [H]
+
+    struct spinlock lock;                    // RANK_SIGNAL
+    struct list threads;                     // [P] task_ext.proc_link, the oldest first
+    unsigned nr_threads;                     // [P]
+    bool exiting;                            // [P] every thread is to leave
+    struct task_ext *exec_task;              // [P] this one calls execve, the others are to leave
+    int exit_status;                         // [P] as wait() reports: code << 8 | signal
+    struct waitq thread_gone;                // a thread has left `threads`
+    struct sigaction_k action[NR_SIGNALS];   // [P]
+    struct sigpending shared;                // [P]
+    unsigned nr_sigqueue;                    // [P] queued entries, bounded by RLIMIT_SIGPENDING
+    struct uapi_rlimit rlimit[RLIM_NLIMITS]; // [P]
+    u64 dead_runtime_ns;                     // [P] CPU time of threads that are gone
+
+    struct mm *mm;        // counted for each thread; changed only by the last thread (exec)
+    struct files *files;  // [I] counted
+    struct mutex fs_lock; // RANK_SLEEP_MISC
+    struct inode *cwd;    // [F] counted; NULL: the root
+    char *cwd_path;       // [F] kmalloc'ed, NULL: "/"
+    atomic_uint umask;    // [a]
+    struct file *exe;     // [single-threaded exec] counted, NULL before the first exec
+    u64 start_ns;         // [I]
+    atomic_bool membarrier_registered;              // [a]
+    vaddr_t arg_start, arg_end, env_start, env_end; // [exec] the strings on the stack
+    bool is_init;                                   // [I] the machine ends with it
+};
+
+static inline struct task_ext *current_task(void)
+{
+    return current_thread()->ext;
+}
+static inline struct process *current_process(void)
+{
+    return current_thread()->proc;
+}
+
+void proc_init(void); // boot: caches, tables; before any user thread
+
+// Boot, thread context, file systems mounted: load and start process 1. Panics with a clear line
+// when no program can be started (there is nothing else to do).
+void proc_start_init(void);
+
+// Find by number and keep the process from going away; NULL: none. process_put undoes it.
+struct process *process_get_by_pid(s32 pid);
+void process_get(struct process *p);
+void process_put(struct process *p);
+// Processes alive (for leak tests and sysinfo) and user threads alive.
+unsigned process_count(void);
+unsigned task_count(void);
+
+// Send to one thread by number; tgid 0: of any process. info NULL: only look. -ESRCH.
+int task_signal_by_tid(s32 tgid, s32 tid, const struct ksiginfo *info);
+
+// A new thread of proc with its ext, kernel stack and FPU area, not yet visible or runnable; NULL:
+// no memory. task_free undoes it as long as it was not published.
+struct task_ext *task_create(struct process *proc, const char *name);
+void task_free(struct task_ext *task);
+// Give it a number, make it findable. -EAGAIN: the process is dying or out of numbers.
+int task_publish(struct task_ext *task);
+// Take it out of the tables; last: it was the last of its process, whose exit status is `status`
+// unless exit_group or a signal set one before.
+void task_unpublish(struct task_ext *task, int status, bool *last);
+// exec by a thread that is not the first: it becomes the one whose tid is the pid.
+void task_become_leader(struct task_ext *task);
+
+// End the current thread with this status (as wait() reports); the last one ends the process.
+noreturn_fn void task_exit(int status);
+// End every thread of the current process.
+noreturn_fn void process_exit_group(int status);
+// Make all other threads of the current process leave and wait for that: 0, or -EAGAIN when
+// somebody else is already ending the process.
+int process_kill_others(void);
+// CPU time of the whole process.
+u64 process_runtime_ns(struct process *p);
+
+// The soft limit of the current process.
+u64 process_rlimit(unsigned which);
+
+// Load a program into a new address space (kernel/exec.c). Strings are kernel memory.
+struct exec_image {
+    struct mm *mm; // the new address space, one user
+    u64 entry, sp;
+    vaddr_t arg_start, arg_end, env_start, env_end;
+};
+struct exec_args {
+    char *buf; // strings, each with its NUL, argv first; page allocated
+    size_t used;
+    unsigned argc, envc;
+};
+// argv and envp are stored in args; the image is complete or nothing is left. Sleeps.
+// -ENOEXEC, -ENOMEM, -EIO, -E2BIG, -EINVAL ...
+int exec_load(struct file *file, const char *path, const struct exec_args *args,
+              struct exec_image *out);
+// kernel/elf.c: map the segments.
+struct elf_info {
+    u64 entry, phdr_addr, phnum, load_base, brk_start;
+};
+int elf_load(struct mm *mm, struct file *file, struct elf_info *out);
+
+// The robust list of the dying current thread (kernel/futex.c), and the wake-up of who waits on a
+// user word. Thread context; user memory is touched.
+void futex_exit_robust(u64 head, s32 tid);
+int futex_wake_user(u64 uaddr, bool process_private, unsigned nr);
+void futex_init(void);
+
+// Cryptographic random bytes (kernel/random.c). Any thread context.
+void random_bytes(void *buf, size_t n);
+void random_init(void);
+
+// The clocks of uapi/time.h: -EINVAL for one we lack.
+int clock_read_ns(int clock, u64 *ns);
+
+#endif

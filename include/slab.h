@@ -1,0 +1,62 @@
+// Small objects: caches of one size with per-CPU magazines over slabs of pages.
+#ifndef SLAB_H
+#define SLAB_H
+
+#include <k/atomic.h>
+#include <k/types.h>
+
+// How far an allocation may go. Both may fail and return NULL; callers handle it.
+enum gfp {
+    GFP_NOWAIT = 0, // never sleeps: under a spinlock or in an RCU section
+    GFP_KERNEL = 1, // may sleep to collect memory from other CPUs' lists and from RCU
+    GFP_ZERO = 2,   // or-ed in: the memory is cleared
+};
+
+struct kmem_cache;
+
+// A cache of objects of `size` bytes, aligned to `align` (a power of two, 0: 8). `name` is a
+// literal. Boot only: panics when out of memory. Objects of a page or more are refused.
+struct kmem_cache *kmem_cache_create(const char *name, size_t size, size_t align);
+
+// site: the caller's name for fault injection; use the macros.
+void *kmem_cache_alloc_site(struct kmem_cache *c, enum gfp gfp, const char *site);
+#define kmem_cache_alloc(c, gfp) kmem_cache_alloc_site((c), (gfp), __func__)
+
+// Thread context, any spinlock below RANK_SLAB may be held. NULL is allowed.
+void kmem_cache_free(struct kmem_cache *c, void *obj);
+
+// Objects now allocated (exact when no CPU is inside the allocator).
+long kmem_cache_nr_used(struct kmem_cache *c);
+
+// Any size up to KMALLOC_MAX; larger sizes come from the page allocator.
+#define KMALLOC_MAX (1ul << 22)
+void *kmalloc_site(size_t size, enum gfp gfp, const char *site);
+#define kmalloc(size, gfp) kmalloc_site((size), (gfp), __func__)
+#define kzalloc(size, gfp) kmalloc_site((size), (gfp) | GFP_ZERO, __func__)
+void kfree(void *p);
+
+// Boot CPU, after page_init and before the first kmem_cache_create.
+void slab_init(void);
+
+// All objects and kmalloc blocks up to half a page now allocated: for leak tests.
+long slab_nr_used(void);
+
+// Give this CPU's magazines, the depots and empty slabs back to the page allocator. Thread context,
+// no lock held. page_drain_all and page_safe_point call it.
+void slab_drain_local(void);
+
+// Fault injection (mm/inject.c). A rule names a call site (a function's name, or "*") and fails its
+// n-th matching allocation, or every n-th. Set by the boot argument inject=SITE:N or
+// inject=SITE:every:N (repeatable with commas) or by writing that text to /proc/faultline/inject;
+// "off" clears. One predictable branch when unused.
+// Allocations that an allocator makes for itself (a slab's pages, magazines) are not counted.
+extern atomic_bool inject_active;
+bool inject_should_fail_slow(const char *site);
+static inline bool inject_should_fail(const char *site)
+{
+    return unlikely(load_relaxed(&inject_active)) && inject_should_fail_slow(site);
+}
+int inject_set(const char *text); // replaces all rules. 0, or -EINVAL and nothing changed
+u64 inject_nr_failed(void);       // allocations failed on purpose since boot
+
+#endif

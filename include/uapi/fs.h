@@ -1,0 +1,157 @@
+// The Linux ABI of files: what is the same on every CPU. The rest is in arch/abi.h.
+#ifndef UAPI_FS_H
+#define UAPI_FS_H
+
+#include <k/types.h>
+
+// open. O_DIRECTORY, O_NOFOLLOW, O_DIRECT and O_LARGEFILE differ by CPU: arch/abi.h.
+#define O_RDONLY   0
+#define O_WRONLY   1
+#define O_RDWR     2
+#define O_ACCMODE  3
+#define O_CREAT    00000100
+#define O_EXCL     00000200
+#define O_NOCTTY   00000400
+#define O_TRUNC    00001000
+#define O_APPEND   00002000
+#define O_NONBLOCK 00004000
+#define O_DSYNC    00010000
+#define O_ASYNC    00020000
+#define O_NOATIME  01000000
+#define O_CLOEXEC  02000000
+#define O_SYNC     (04000000 | O_DSYNC)
+#define O_PATH     010000000
+#define O_TMPFILE_BIT 020000000
+
+#define AT_FDCWD            (-100)
+#define AT_SYMLINK_NOFOLLOW 0x100
+#define AT_EACCESS          0x200
+#define AT_REMOVEDIR        0x200
+#define AT_SYMLINK_FOLLOW   0x400
+#define AT_NO_AUTOMOUNT     0x800
+#define AT_EMPTY_PATH       0x1000
+#define AT_STATX_SYNC_TYPE  0x6000
+
+#define RENAME_NOREPLACE 1
+#define RENAME_EXCHANGE  2
+#define RENAME_WHITEOUT  4
+
+#define S_IFMT   0170000
+#define S_IFSOCK 0140000
+#define S_IFLNK  0120000
+#define S_IFREG  0100000
+#define S_IFBLK  0060000
+#define S_IFDIR  0040000
+#define S_IFCHR  0020000
+#define S_IFIFO  0010000
+
+#define S_ISLNK(m)  (((m) & S_IFMT) == S_IFLNK)
+#define S_ISREG(m)  (((m) & S_IFMT) == S_IFREG)
+#define S_ISDIR(m)  (((m) & S_IFMT) == S_IFDIR)
+#define S_ISCHR(m)  (((m) & S_IFMT) == S_IFCHR)
+#define S_ISFIFO(m) (((m) & S_IFMT) == S_IFIFO)
+
+#define F_OK 0
+#define X_OK 1
+#define W_OK 2
+#define R_OK 4
+
+#define SEEK_SET  0
+#define SEEK_CUR  1
+#define SEEK_END  2
+#define SEEK_DATA 3
+#define SEEK_HOLE 4
+
+#define F_DUPFD         0
+#define F_GETFD         1
+#define F_SETFD         2
+#define F_GETFL         3
+#define F_SETFL         4
+#define F_GETLK         5
+#define F_SETLK         6
+#define F_SETLKW        7
+#define F_SETOWN        8
+#define F_GETOWN        9
+#define F_DUPFD_CLOEXEC 1030
+#define F_SETPIPE_SZ    1031
+#define F_GETPIPE_SZ    1032
+#define FD_CLOEXEC      1
+
+#define FALLOC_FL_KEEP_SIZE  1
+#define FALLOC_FL_PUNCH_HOLE 2
+
+#define POLLIN     0x001
+#define POLLPRI    0x002
+#define POLLOUT    0x004
+#define POLLERR    0x008
+#define POLLHUP    0x010
+#define POLLNVAL   0x020
+#define POLLRDNORM 0x040
+#define POLLWRNORM 0x100
+
+struct uapi_pollfd {
+    s32 fd;
+    s16 events, revents;
+};
+
+struct uapi_iovec {
+    u64 base, len;
+};
+#define UIO_MAXIOV 1024
+
+#define DT_UNKNOWN 0
+#define DT_FIFO    1
+#define DT_CHR     2
+#define DT_DIR     4
+#define DT_REG     8
+#define DT_LNK     10
+
+struct uapi_dirent64 {
+    u64 ino;
+    s64 off;
+    u16 reclen;
+    u8 type;
+    char name[];
+};
+
+struct uapi_statx_timestamp {
+    s64 sec;
+    u32 nsec;
+    s32 pad;
+};
+struct uapi_statx {
+    u32 mask, blksize;
+    u64 attributes;
+    u32 nlink, uid, gid;
+    u16 mode, pad0;
+    u64 ino, size, blocks, attributes_mask;
+    struct uapi_statx_timestamp atime, btime, ctime, mtime;
+    u32 rdev_major, rdev_minor, dev_major, dev_minor;
+    u64 spare[14];
+};
+_Static_assert(sizeof(struct uapi_statx) == 256, "the ABI's size");
+#define STATX_BASIC_STATS 0x7ffu
+#define STATX_RESERVED    0x80000000u
+
+struct uapi_statfs {
+    s64 type, bsize;
+    u64 blocks, bfree, bavail, files, ffree;
+    s32 fsid[2];
+    s64 namelen, frsize, flags, spare[4];
+};
+#define TMPFS_MAGIC 0x01021994
+#define PROC_MAGIC  0x9fa0
+#define SYSFS_MAGIC 0x62656572
+
+#define TCGETS     0x5401
+#define TIOCGPGRP  0x540f
+#define TIOCGWINSZ 0x5413
+#define FIONREAD   0x541b
+#define FIONBIO    0x5421
+#define FIOCLEX    0x5451
+#define FIONCLEX   0x5450
+
+#define PATH_MAX_LEN 4096 // with the NUL
+#define NAME_MAX_LEN 255
+
+#endif

@@ -1,0 +1,73 @@
+// The Linux ABI of the smaller system calls.
+#ifndef UAPI_MISC_H
+#define UAPI_MISC_H
+
+#include <k/types.h>
+
+#define UTS_LEN 65
+struct uapi_utsname {
+    char sysname[UTS_LEN], nodename[UTS_LEN], release[UTS_LEN], version[UTS_LEN];
+    char machine[UTS_LEN], domainname[UTS_LEN];
+};
+
+#define RLIMIT_CPU        0
+#define RLIMIT_FSIZE      1
+#define RLIMIT_DATA       2
+#define RLIMIT_STACK      3
+#define RLIMIT_CORE       4
+#define RLIMIT_RSS        5
+#define RLIMIT_NPROC      6
+#define RLIMIT_NOFILE     7
+#define RLIMIT_MEMLOCK    8
+#define RLIMIT_AS         9
+#define RLIMIT_LOCKS      10
+#define RLIMIT_SIGPENDING 11
+#define RLIMIT_MSGQUEUE   12
+#define RLIMIT_NICE       13
+#define RLIMIT_RTPRIO     14
+#define RLIMIT_RTTIME     15
+#define RLIM_NLIMITS      16
+#define RLIM_INFINITY     (~0ull)
+
+struct uapi_rlimit {
+    u64 cur, max;
+};
+
+struct uapi_rusage {
+    s64 utime_sec, utime_usec, stime_sec, stime_usec;
+    s64 maxrss, ixrss, idrss, isrss, minflt, majflt, nswap, inblock, oublock, msgsnd, msgrcv;
+    s64 nsignals, nvcsw, nivcsw;
+};
+#define RUSAGE_SELF     0
+#define RUSAGE_CHILDREN (-1)
+#define RUSAGE_THREAD   1
+
+struct uapi_sysinfo {
+    s64 uptime;
+    u64 loads[3], totalram, freeram, sharedram, bufferram, totalswap, freeswap;
+    u16 procs, pad;
+    u64 totalhigh, freehigh;
+    u32 mem_unit;
+};
+
+#define GRND_NONBLOCK 1
+#define GRND_RANDOM   2
+#define GRND_INSECURE 4
+
+#define PR_SET_PDEATHSIG 1
+#define PR_GET_DUMPABLE  3
+#define PR_SET_DUMPABLE  4
+#define PR_SET_NAME      15
+#define PR_GET_NAME      16
+#define PR_SET_VMA       0x53564d41
+
+#define REBOOT_MAGIC1        0xfee1deadu
+#define REBOOT_CMD_RESTART   0x01234567u
+#define REBOOT_CMD_HALT      0xcdef0123u
+#define REBOOT_CMD_POWER_OFF 0x4321fedcu
+#define REBOOT_CMD_CAD_ON    0x89abcdefu
+#define REBOOT_CMD_CAD_OFF   0x00000000u
+
+#define WNOHANG 1
+
+#endif

@@ -1,0 +1,161 @@
+// The end of threads and processes.
+//
+// A thread ends only by itself, in task_exit(), on its way back to user mode or in a system call,
+// so it never holds a lock. Somebody else who wants its end (exit_group, a deadly signal, execve)
+// sets `exiting` or `exec_task` in the process and kicks it; signal_deliver() then comes here.
+//
+//   1. what user mode is told: robust futexes, then *clear_child_tid = 0 and a wake (pthread_join)
+//   2. out of the tables; from here nobody can find or signal the thread
+//   3. the last one gives back what the process owns; each gives back its use of the address space
+//   4. the last thread of process 1: the exit status goes to the host and the machine off
+//
+// Step 1 needs the address space, so it comes first; its errors are the program's own problem.
+#include <arch/boot.h>
+#include <arch/uaccess.h>
+#include <fs.h>
+#include <hostchan.h>
+#include <k/assert.h>
+#include <k/errno.h>
+#include <k/printk.h>
+#include <mm.h>
+#include <proc.h>
+#include <signal.h>
+#include <syscalls.h>
+
+#include "proc_priv.h"
+
+void task_release_user(struct task_ext *t)
+{
+    u32 zero = 0;
+    u64 addr = t->clear_child_tid;
+
+    if (t->robust_list) {
+        futex_exit_robust(t->robust_list, t->tid);
+        t->robust_list = 0;
+    }
+    if (addr) {
+        t->clear_child_tid = 0;
+        if (arch_copy_to_user((void *)addr, &zero, sizeof(zero)) == 0) {
+            // Another process may wait for it: not a private wait.
+            futex_wake_user(addr, false, 1);
+        }
+    }
+}
+
+static void process_release(struct process *p)
+{
+    if (p->files) {
+        files_put(p->files);
+        p->files = NULL;
+    }
+    if (p->exe) {
+        file_put(p->exe);
+        p->exe = NULL;
+    }
+    if (p->cwd) {
+        inode_put(p->cwd);
+        p->cwd = NULL;
+    }
+}
+
+static noreturn_fn void machine_end(int status)
+{
+    // The status a shell would show.
+    int code = status & 0x7f ? 128 + (status & 0x7f) : (status >> 8) & 0xff;
+
+    if (hostchan_present()) {
+        hostchan_exit_status(code);
+    } else {
+        printk("init exited with status %d\n", code);
+    }
+    arch_poweroff();
+}
+
+noreturn_fn void task_exit(int status)
+{
+    struct thread *self = current_thread();
+    struct task_ext *t = self->ext;
+    struct process *p = t->proc;
+    struct mm *mm = self->mm;
+    bool last, init_ended;
+    int code;
+
+    task_release_user(t);
+    task_unpublish(t, status, &last);
+    init_ended = last && p->is_init;
+    code = p->exit_status;
+    if (last) {
+        process_release(p);
+    }
+    task_free_current();
+    mm_activate(NULL);
+    if (mm) {
+        mm_put(mm);
+    }
+    if (init_ended) {
+        machine_end(code);
+    }
+    thread_exit_self();
+}
+
+// Kick every thread of p but `but`. proc->lock held.
+static void kick_others_locked(struct process *p, struct task_ext *but)
+{
+    struct task_ext *t;
+
+    list_for_each_entry (t, &p->threads, proc_link) {
+        if (t != but) {
+            signal_kick_locked(t);
+        }
+    }
+}
+
+noreturn_fn void process_exit_group(int status)
+{
+    struct task_ext *t = current_task();
+    struct process *p = t->proc;
+
+    spin_lock(&p->lock);
+    if (!p->exiting) {
+        p->exiting = true;
+        p->exit_status = status;
+        kick_others_locked(p, t);
+    }
+    spin_unlock(&p->lock);
+    task_exit(status);
+}
+
+int process_kill_others(void)
+{
+    struct task_ext *t = current_task();
+    struct process *p = t->proc;
+    int err = 0;
+
+    spin_lock(&p->lock);
+    if (p->exiting || p->exec_task) {
+        spin_unlock(&p->lock);
+        return -EAGAIN;
+    }
+    p->exec_task = t;
+    kick_others_locked(p, t);
+    spin_unlock(&p->lock);
+    // Each of them leaves in bounded time; a signal for us can wait that long.
+    waitq_wait(&p->thread_gone, p->nr_threads == 1 || p->exiting);
+    spin_lock(&p->lock);
+    p->exec_task = NULL;
+    if (p->exiting) {
+        err = -EAGAIN;
+    }
+    spin_unlock(&p->lock);
+    return err;
+}
+
+s64 sys_exit(const u64 *a)
+{
+    task_exit((int)(a[0] & 0xff) << 8);
+}
+
+s64 sys_exit_group(const u64 *a)
+{
+    process_exit_group((int)(a[0] & 0xff) << 8);
+}

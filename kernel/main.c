@@ -1,0 +1,90 @@
+// From the first portable instruction to the first process.
+//
+// kernel_main runs on the boot CPU's first stack, interrupts off, and becomes that CPU's idle
+// thread; an idle thread must not sleep, so everything that might is left to the thread "init",
+// which ends as the first process.
+#include <arch/boot.h>
+#include <arch/cpu.h>
+#include <arch/mmu.h>
+#include <arch/smp.h>
+#include <bootinfo.h>
+#include <fs.h>
+#include <hostchan.h>
+#include <k/assert.h>
+#include <k/printk.h>
+#include <k/rcu.h>
+#include <k/string.h>
+#include <ktest.h>
+#include <maple.h>
+#include <mm.h>
+#include <page.h>
+#include <proc.h>
+#include <sched.h>
+#include <signal.h>
+#include <slab.h>
+#include <smp.h>
+#include <syscalls.h>
+#include <uart.h>
+
+static void initramfs_load(void)
+{
+    u64 len = bootinfo.initramfs_end - bootinfo.initramfs_start;
+    if (len == 0) {
+        printk("boot: no initramfs\n");
+        return;
+    }
+    int err = cpio_unpack(phys_to_virt(bootinfo.initramfs_start), len);
+    if (err) {
+        printk("boot: the initramfs is damaged (error %d); going on with what was good\n", -err);
+    }
+    page_add_range(bootinfo.initramfs_start, bootinfo.initramfs_end);
+}
+
+static void init_thread(void *arg)
+{
+    char prefix[32];
+
+    (void)arg;
+    mm_init();
+    signal_init();
+    futex_init();
+    random_init();
+    proc_init();
+    syscall_init();
+    hostchan_init();
+    int err = uart_start_input(&uart_console);
+    if (err) {
+        printk("boot: no input from the console (error %d)\n", -err);
+    }
+    file_put_later_init();
+    vfs_init();
+    initramfs_load();
+    smp_start_others();
+    if (boot_arg("ktest", prefix, sizeof(prefix))) {
+        ktest_run(prefix[0] == '1' && !prefix[1] ? "" : prefix);
+    }
+    if (boot_arg("panic", prefix, sizeof(prefix)) && strcmp(prefix, "test") == 0) {
+        panic("asked for by panic=test");
+    }
+    proc_start_init();
+}
+
+noreturn_fn void kernel_main(void)
+{
+    printk("Faultline, started by %s\n", bootinfo.loader);
+    printk("command line: %s\n", bootinfo.cmdline);
+    arch_init_early();
+    smp_init_boot_cpu();
+    arch_init_cpu(0);
+    clock_init();
+    page_init();
+    slab_init();
+    maple_init();
+    rcu_init();
+    sched_init();
+    arch_init_late();
+    if (!kthread_create("init", init_thread, NULL)) {
+        panic("no memory for the first thread");
+    }
+    sched_idle_loop();
+}

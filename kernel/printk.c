@@ -1,0 +1,72 @@
+// The kernel's messages: formatted on the caller's stack, then printed under one lock, so that
+// lines of different CPUs do not mix. Each line gets the time since boot and the CPU.
+//
+// A panic must come through even if its CPU stopped in the middle of printing: from
+// printk_panic_begin() on there is no lock, and all other CPUs are told to stop.
+#include "printk_priv.h"
+
+#include <arch/boot.h>
+#include <arch/cpu.h>
+#include <arch/time.h>
+#include <k/atomic.h>
+#include <k/lock.h>
+#include <k/printk.h>
+
+#define LINE_SIZE 512
+
+static struct spinlock console_lock = SPINLOCK_INIT(RANK_CONSOLE);
+static bool mid_line; // [console_lock]
+static atomic_bool panicking;
+
+static void console_puts(const char *s)
+{
+    for (; *s; s++) {
+        arch_console_putc(*s);
+    }
+}
+
+static void print_prefixed(const char *s, u64 now, unsigned cpu)
+{
+    char prefix[40];
+
+    snprintf(prefix, sizeof(prefix), "[%5lu.%06lu %u] ", (unsigned long)(now / 1000000000),
+             (unsigned long)(now / 1000 % 1000000), cpu);
+    for (; *s; s++) {
+        if (!mid_line) {
+            console_puts(prefix);
+        }
+        arch_console_putc(*s);
+        mid_line = *s != '\n';
+    }
+}
+
+void printk(const char *fmt, ...)
+{
+    char line[LINE_SIZE];
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(line, sizeof(line), fmt, ap);
+    va_end(ap);
+    if (load_relaxed(&panicking)) {
+        print_prefixed(line, clock_ns(), cpu_id());
+        return;
+    }
+    unsigned long flags = spin_lock_irq(&console_lock);
+    print_prefixed(line, clock_ns(), cpu_id());
+    spin_unlock_irq(&console_lock, flags);
+}
+
+void printk_panic_begin(void)
+{
+    store_seq(&panicking, true);
+    if (mid_line) {
+        arch_console_putc('\n');
+        mid_line = false;
+    }
+}
+
+void printk_raw(const char *s)
+{
+    console_puts(s);
+}

@@ -1,0 +1,351 @@
+// Processes and user threads: their tables and their life.
+//
+// A process is what threads share: address space, descriptors, signal actions. A thread is a
+// struct thread (the scheduler's) plus a struct task_ext (ours). Three things can be found by
+// number, each for kill() and friends: processes by pid, threads by tid.
+//
+//     task_create -> [private] -> task_publish -> [in the tables] -> task_unpublish -> [private] ->
+//     gone
+//
+// The table lock protects both tables and is outside proc->lock, which protects the list of threads
+// and all signal state. Whoever found a thread in a table under the table lock may use it until
+// that lock is dropped: a dying thread leaves the tables under the same lock before its memory
+// goes. A process lives as long as it has threads or process_get() references.
+//
+// Rejected: finding threads under RCU. Only kill() looks threads up, and it takes proc->lock
+// anyway.
+#include <arch/thread.h>
+#include <arch/time.h>
+#include <k/errno.h>
+#include <proc.h>
+#include <slab.h>
+
+#include "proc_priv.h"
+
+#define TID_BUCKETS 256
+#define TID_MAX     (1 << 22)
+
+static struct spinlock table_lock = SPINLOCK_INIT(RANK_PROC);
+static struct list tid_hash[TID_BUCKETS];            // [table_lock] task_ext.hash_link
+static struct list processes = LIST_INIT(processes); // [table_lock] process.all_link
+static unsigned nr_processes, nr_tasks;              // [table_lock]
+static s32 last_number;                              // [table_lock]
+
+static struct kmem_cache *task_cache;
+
+void proc_init(void)
+{
+    for (unsigned i = 0; i < TID_BUCKETS; i++) {
+        list_init(&tid_hash[i]);
+    }
+    task_cache = kmem_cache_create("task", sizeof(struct task_ext), 0);
+}
+
+static struct list *tid_bucket(s32 tid)
+{
+    return &tid_hash[(u32)tid % TID_BUCKETS];
+}
+
+static struct task_ext *task_find_locked(s32 tid)
+{
+    struct task_ext *t;
+
+    list_for_each_entry (t, tid_bucket(tid), hash_link) {
+        if (t->tid == tid) {
+            return t;
+        }
+    }
+    return NULL;
+}
+
+static struct process *process_find_locked(s32 pid)
+{
+    struct process *p;
+
+    list_for_each_entry (p, &processes, all_link) {
+        if (p->pid == pid) {
+            return p;
+        }
+    }
+    return NULL;
+}
+
+// A number that neither a thread nor a process has; 0: none left.
+static s32 number_alloc_locked(void)
+{
+    for (s32 tries = 0; tries < TID_MAX; tries++) {
+        last_number = last_number + 1 < TID_MAX ? last_number + 1 : 2;
+        if (!task_find_locked(last_number) && !process_find_locked(last_number)) {
+            return last_number;
+        }
+    }
+    return 0;
+}
+
+// --- Processes -----------------------------------------------------------------------------------
+
+static void process_limits_init(struct process *p)
+{
+    for (unsigned i = 0; i < RLIM_NLIMITS; i++) {
+        p->rlimit[i] = (struct uapi_rlimit){RLIM_INFINITY, RLIM_INFINITY};
+    }
+    p->rlimit[RLIMIT_STACK].cur = 8ull << 20;
+    p->rlimit[RLIMIT_CORE].cur = 0;
+    p->rlimit[RLIMIT_NOFILE] = (struct uapi_rlimit){1024, 4096};
+    p->rlimit[RLIMIT_MEMLOCK] = (struct uapi_rlimit){8ull << 20, 8ull << 20};
+    p->rlimit[RLIMIT_SIGPENDING] = (struct uapi_rlimit){1024, 1024};
+    p->rlimit[RLIMIT_NPROC] = (struct uapi_rlimit){TID_MAX, TID_MAX};
+    p->rlimit[RLIMIT_MSGQUEUE] = (struct uapi_rlimit){819200, 819200};
+    p->rlimit[RLIMIT_NICE] = p->rlimit[RLIMIT_RTPRIO] = (struct uapi_rlimit){0, 0};
+}
+
+struct process *process_create(void)
+{
+    struct process *p = kzalloc(sizeof(*p), GFP_KERNEL);
+
+    if (!p) {
+        return NULL;
+    }
+    store_relaxed(&p->ref, 1);
+    spin_init(&p->lock, RANK_SIGNAL);
+    list_init(&p->threads);
+    list_init(&p->all_link);
+    waitq_init(&p->thread_gone);
+    signal_pending_init(&p->shared);
+    mutex_init(&p->fs_lock, RANK_SLEEP_MISC);
+    store_relaxed(&p->umask, 022);
+    process_limits_init(p);
+    p->start_ns = clock_ns();
+    return p;
+}
+
+void process_get(struct process *p)
+{
+    fetch_add_relaxed(&p->ref, 1);
+}
+
+void process_put(struct process *p)
+{
+    // Acquire and release: whoever frees sees all that the others did before they let go.
+    if (atomic_fetch_sub(&p->ref, 1) == 1) {
+        kfree(p->cwd_path);
+        kfree(p);
+    }
+}
+
+struct process *process_get_by_pid(s32 pid)
+{
+    struct process *p;
+
+    spin_lock(&table_lock);
+    p = process_find_locked(pid);
+    if (p) {
+        process_get(p);
+    }
+    spin_unlock(&table_lock);
+    return p;
+}
+
+unsigned process_count(void)
+{
+    return nr_processes;
+}
+
+unsigned task_count(void)
+{
+    return nr_tasks;
+}
+
+u64 process_rlimit(unsigned which)
+{
+    return current_process()->rlimit[which].cur;
+}
+
+u64 process_runtime_ns(struct process *p)
+{
+    struct task_ext *t;
+    u64 sum;
+
+    spin_lock(&p->lock);
+    sum = p->dead_runtime_ns;
+    list_for_each_entry (t, &p->threads, proc_link) {
+        sum += thread_runtime_ns(t->thread);
+    }
+    spin_unlock(&p->lock);
+    return sum;
+}
+
+// --- Threads -------------------------------------------------------------------------------------
+
+struct task_ext *task_create(struct process *proc, const char *name)
+{
+    struct task_ext *task = kmem_cache_alloc(task_cache, GFP_KERNEL | GFP_ZERO);
+    struct thread *t;
+
+    if (!task) {
+        return NULL;
+    }
+    t = thread_alloc(name);
+    if (!t) {
+        goto out_free_task;
+    }
+    if (arch_fpu_alloc(t)) {
+        goto out_free_thread;
+    }
+    task->thread = t;
+    task->proc = proc;
+    list_init(&task->hash_link);
+    list_init(&task->proc_link);
+    signal_pending_init(&task->pending);
+    task->altstack.ss_flags = SS_DISABLE;
+    t->proc = proc;
+    t->ext = task;
+    process_get(proc);
+    return task;
+
+out_free_thread:
+    thread_free(t);
+out_free_task:
+    kmem_cache_free(task_cache, task);
+    return NULL;
+}
+
+void task_free(struct task_ext *task)
+{
+    struct thread *t = task->thread;
+    struct process *p = task->proc;
+
+    t->ext = NULL;
+    t->proc = NULL;
+    thread_free(t);
+    kmem_cache_free(task_cache, task);
+    process_put(p);
+}
+
+void task_free_current(void)
+{
+    struct thread *t = current_thread();
+    struct task_ext *task = t->ext;
+    struct process *p = t->proc;
+
+    t->ext = NULL;
+    t->proc = NULL;
+    kmem_cache_free(task_cache, task);
+    process_put(p);
+}
+
+int task_publish(struct task_ext *task)
+{
+    struct process *p = task->proc;
+    int err = -EAGAIN;
+
+    spin_lock(&table_lock);
+    spin_lock(&p->lock);
+    if (p->exiting || p->exec_task) {
+        goto out_unlock;
+    }
+    task->tid = number_alloc_locked();
+    if (!task->tid) {
+        goto out_unlock;
+    }
+    if (!p->pid) {
+        p->pid = p->pgid = p->sid = task->tid;
+        list_add_tail(&processes, &p->all_link);
+        nr_processes++;
+    }
+    list_add_tail(tid_bucket(task->tid), &task->hash_link);
+    list_add_tail(&p->threads, &task->proc_link);
+    p->nr_threads++;
+    nr_tasks++;
+    signal_recalc_locked(task);
+    err = 0;
+out_unlock:
+    spin_unlock(&p->lock);
+    spin_unlock(&table_lock);
+    return err;
+}
+
+void task_unpublish(struct task_ext *task, int status, bool *last)
+{
+    struct process *p = task->proc;
+
+    spin_lock(&table_lock);
+    spin_lock(&p->lock);
+    list_del(&task->hash_link);
+    list_del(&task->proc_link);
+    p->nr_threads--;
+    nr_tasks--;
+    p->dead_runtime_ns += thread_runtime_ns(task->thread);
+    signal_retarget_locked(task, ~0ull);
+    signal_pending_flush(p, &task->pending);
+    *last = p->nr_threads == 0;
+    if (*last) {
+        if (!p->exiting) {
+            p->exiting = true;
+            p->exit_status = status;
+        }
+        signal_pending_flush(p, &p->shared);
+        list_del(&p->all_link);
+        nr_processes--;
+    }
+    waitq_wake_all(&p->thread_gone);
+    spin_unlock(&p->lock);
+    spin_unlock(&table_lock);
+}
+
+void task_become_leader(struct task_ext *task)
+{
+    struct process *p = task->proc;
+
+    spin_lock(&table_lock);
+    spin_lock(&p->lock);
+    list_del(&task->hash_link);
+    task->tid = p->pid;
+    list_add_tail(tid_bucket(task->tid), &task->hash_link);
+    spin_unlock(&p->lock);
+    spin_unlock(&table_lock);
+}
+
+// --- Signals by number ---------------------------------------------------------------------------
+
+// The queue entry is allocated before the locks, and what is left of it freed after.
+int task_signal_by_tid(s32 tgid, s32 tid, const struct ksiginfo *info)
+{
+    struct sigqueue *q = info ? sigqueue_alloc() : NULL;
+    struct task_ext *t;
+    int err = -ESRCH;
+
+    spin_lock(&table_lock);
+    t = task_find_locked(tid);
+    if (t && (tgid == 0 || t->proc->pid == tgid)) {
+        err = 0;
+        if (info) {
+            spin_lock(&t->proc->lock);
+            err = signal_send_locked(t->proc, t, info, &q);
+            spin_unlock(&t->proc->lock);
+        }
+    }
+    spin_unlock(&table_lock);
+    sigqueue_free(q);
+    return err;
+}
+
+// --- Affinity by number --------------------------------------------------------------------------
+
+// sched_set_affinity of another thread only marks it and takes the run queue's lock: no sleep.
+int task_affinity(s32 tid, u64 *get, const u64 *set)
+{
+    struct task_ext *t;
+    int err = -ESRCH;
+
+    spin_lock(&table_lock);
+    t = task_find_locked(tid);
+    if (t) {
+        err = set ? sched_set_affinity(t->thread, *set) : 0;
+        if (get) {
+            *get = load_relaxed(&t->thread->affinity);
+        }
+    }
+    spin_unlock(&table_lock);
+    return err;
+}

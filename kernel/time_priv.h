@@ -1,0 +1,11 @@
+// Deadlines, for the timed waits of sys_time.c, sys_signal.c and futex.c.
+#ifndef KERNEL_TIME_PRIV_H
+#define KERNEL_TIME_PRIV_H
+
+#include <k/types.h>
+
+// Read a struct timespec and turn it into a deadline in clock_ns units. absolute: a time on
+// `clock`, otherwise a distance from now. -EFAULT, -EINVAL (not a time, or no such clock).
+int deadline_from_user(u64 timespec, int clock, bool absolute, u64 *deadline_ns);
+
+#endif

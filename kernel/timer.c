@@ -1,0 +1,156 @@
+// Timers and timed waits.
+//
+// A CPU's armed timers form a list, earliest first, under the queue's lock. They are few (a thread
+// has at most one) and mostly cancelled, so a list will do; a heap would pay only with thousands.
+//
+// The interrupt takes a timer off the list, notes it as running, drops the lock and calls fn: fn
+// may wake threads, whose locks come before the queue's. timer_cancel from another CPU waits while
+// it is running, so the timer may live on the canceller's stack. fn's end is the last the interrupt
+// has to do with the timer: fn itself may arm it again, and nothing after it looks inside.
+#include "timer_priv.h"
+
+#include <arch/cpu.h>
+#include <arch/time.h>
+#include <k/assert.h>
+#include <k/errno.h>
+#include <k/percpu.h>
+#include <sched.h>
+
+struct timer_queue {
+    struct spinlock lock;  // RANK_TIMER
+    struct list timers;    // [lock] by deadline; next == NULL: not used yet
+    struct timer *running; // [lock]
+};
+static DEFINE_PER_CPU(struct timer_queue, timer_queue) = {.lock = SPINLOCK_INIT(RANK_TIMER)};
+
+void timer_init(struct timer *t, void (*fn)(struct timer *))
+{
+    list_init(&t->link);
+    t->fn = fn;
+    t->armed = false;
+    store_relaxed(&t->cpu, -1);
+}
+
+void timer_arm(struct timer *t, u64 deadline_ns)
+{
+    unsigned long flags = irq_save();
+    struct timer_queue *q = &this_cpu(timer_queue);
+    struct timer *at;
+
+    spin_lock(&q->lock);
+    if (!q->timers.next) {
+        list_init(&q->timers);
+    }
+    assert(!t->armed);
+    t->deadline_ns = deadline_ns;
+    t->armed = true;
+    store_relaxed(&t->cpu, (int)cpu_id());
+    list_for_each_entry (at, &q->timers, link) {
+        if (deadline_ns < at->deadline_ns) {
+            break;
+        }
+    }
+    list_add_tail(&at->link, &t->link); // before `at`, which may be the head
+    spin_unlock(&q->lock);
+    timer_need(deadline_ns);
+    irq_restore(flags);
+}
+
+bool timer_cancel(struct timer *t)
+{
+    int cpu = load_relaxed(&t->cpu);
+    if (cpu < 0) {
+        return false;
+    }
+    struct timer_queue *q = &per_cpu(timer_queue, cpu);
+    for (;;) {
+        unsigned long flags = spin_lock_irq(&q->lock);
+        bool armed = t->armed;
+        // Running here: we are inside fn.
+        bool wait = !armed && q->running == t && cpu != (int)cpu_id();
+        if (armed) {
+            t->armed = false;
+            list_del(&t->link);
+        }
+        spin_unlock_irq(&q->lock, flags);
+        if (!wait) {
+            return armed;
+        }
+        cpu_relax();
+    }
+}
+
+u64 timer_run_expired(u64 now)
+{
+    struct timer_queue *q = &this_cpu(timer_queue);
+    u64 next = TIME_NEVER;
+
+    spin_lock(&q->lock);
+    while (q->timers.next && !list_empty(&q->timers)) {
+        struct timer *t = list_first(&q->timers, struct timer, link);
+        if (t->deadline_ns > now) {
+            next = t->deadline_ns;
+            break;
+        }
+        list_del(&t->link);
+        t->armed = false;
+        q->running = t;
+        spin_unlock(&q->lock);
+        t->fn(t);
+        spin_lock(&q->lock);
+        q->running = NULL;
+    }
+    spin_unlock(&q->lock);
+    return next;
+}
+
+// --- Timed waits
+// -----------------------------------------------------------------------------------
+
+struct alarm {
+    struct timer timer;
+    struct thread *thread;
+    atomic_bool rang;
+};
+
+static void alarm_ring(struct timer *t)
+{
+    struct alarm *a = container_of(t, struct alarm, timer);
+    store_relaxed(&a->rang, true); // thread_wake orders it before the wake-up
+    thread_wake(a->thread);
+}
+
+int schedule_until(u64 deadline_ns)
+{
+    struct alarm a = {.thread = current_thread()};
+    bool by_signal = load_relaxed(&a.thread->state) == THREAD_SLEEPING;
+
+    // A signal sent after the state was set wakes us; one sent before is seen here.
+    if (by_signal && thread_signal_pending()) {
+        thread_set_state(THREAD_RUNNABLE);
+        return -EINTR;
+    }
+    if (deadline_ns == TIME_NEVER) {
+        schedule();
+    } else if (clock_ns() >= deadline_ns) {
+        thread_set_state(THREAD_RUNNABLE);
+        return 0;
+    } else {
+        timer_init(&a.timer, alarm_ring);
+        timer_arm(&a.timer, deadline_ns);
+        schedule();
+        timer_cancel(&a.timer);
+    }
+    if (load_relaxed(&a.rang)) {
+        return 0;
+    }
+    return by_signal && thread_signal_pending() ? -EINTR : 1;
+}
+
+void sleep_ns(u64 ns)
+{
+    u64 deadline = clock_ns() + ns;
+    do {
+        thread_set_state(THREAD_BLOCKED);
+    } while (schedule_until(deadline) != 0);
+}

@@ -1,0 +1,363 @@
+// madvise, mincore, msync, mlock: calls that keep the shape of the address space (mlock only sets
+// flags).
+//
+// MADV_DONTNEED clears entries while the VMA lives on, so a fault may refill one at once: each table
+// is flushed before its lock is dropped (R7). It enters as a writer so that it cannot meet a half
+// finished munmap or mremap.
+
+#include <arch/uaccess.h>
+#include <fs.h>
+#include <k/errno.h>
+#include <k/rcu.h>
+#include <mm.h>
+#include <page.h>
+#include <pgtable.h>
+#include <rmap.h>
+#include <sched.h>
+#include <scheme.h>
+#include <tlb.h>
+#include <uapi/mman.h>
+#include "mm_priv.h"
+
+// Walk the VMAs of [start, end) with fn; holes are skipped and make the result -ENOMEM, as Linux's
+// calls of this family do. The edit lock is held. fn may replace the VMA it is given.
+static int for_each_vma(struct mm *mm, vaddr_t start, vaddr_t end,
+                        int (*fn)(struct mm *, struct vma *, vaddr_t, vaddr_t, void *), void *arg)
+{
+    bool hole = false;
+    while (start < end) {
+        struct vma *v = vma_find_first(mm, start);
+        if (!v || v->start >= end) {
+            return -ENOMEM;
+        }
+        hole |= v->start > start;
+        vaddr_t from = max(start, v->start), to = min(end, v->end);
+        int err = fn(mm, v, from, to, arg);
+        if (err) {
+            return err;
+        }
+        start = to;
+    }
+    return hole ? -ENOMEM : 0;
+}
+
+// ---- madvise ----------------------------------------------------------------------------------
+
+static int advise_dontneed(struct mm *mm, struct vma *v, vaddr_t start, vaddr_t end, void *arg)
+{
+    int advice = *(int *)arg;
+    struct tlb_batch b;
+    if ((v->flags & VMA_LOCKED) && advice != MADV_DONTNEED_LOCKED) {
+        return -EINVAL;
+    }
+    if (advice == MADV_FREE && v->ops) {
+        return -EINVAL; // anonymous memory only
+    }
+    tlb_begin(&b, mm);
+    zap_range(mm, start, end, ZAP_FLUSH_EACH, &b);
+    tlb_end(&b);
+    return 0;
+}
+
+struct remove_range {
+    struct file *file;
+    u64 start, end;
+};
+
+// MADV_REMOVE punches a hole in the file; that happens after the lock is dropped.
+static int advise_remove(struct mm *mm, struct vma *v, vaddr_t start, vaddr_t end, void *arg)
+{
+    struct remove_range *r = arg;
+    (void)mm;
+    if (v->flags & VMA_LOCKED || !v->file || !v->file->mapping) {
+        return -EINVAL;
+    }
+    if (!(v->flags & VMA_SHARED) || !(v->flags & VMA_WRITE)) {
+        return -EACCES;
+    }
+    r->file = file_get(v->file);
+    r->start = vma_page_index(v, start) << PAGE_SHIFT;
+    r->end = r->start + (end - start);
+    return 0;
+}
+
+static int madvise_remove(struct mm *mm, vaddr_t start, vaddr_t end)
+{
+    while (start < end) {
+        struct remove_range r = {0};
+        struct edit e;
+        int err = edit_begin(&e, mm);
+        if (err) {
+            return err;
+        }
+        struct vma *v = vma_find(mm, start);
+        vaddr_t stop = v ? min(end, v->end) : end;
+        err = v ? advise_remove(mm, v, start, stop, &r) : -ENOMEM;
+        edit_end(&e);
+        if (err) {
+            return err;
+        }
+        mutex_lock(&r.file->inode->lock);
+        mapping_punch(r.file->mapping, r.start, r.end);
+        mutex_unlock(&r.file->inode->lock);
+        file_put(r.file);
+        start = stop;
+    }
+    return 0;
+}
+
+static int advise_nothing(struct mm *mm, struct vma *v, vaddr_t start, vaddr_t end, void *arg)
+{
+    (void)mm, (void)v, (void)start, (void)end, (void)arg;
+    return 0;
+}
+
+static int madvise_populate(struct mm *mm, vaddr_t start, vaddr_t end, unsigned access)
+{
+    for (; start < end; start += PAGE_SIZE) {
+        int err = mm_fault(mm, start, access);
+        if (err) {
+            // Linux: ENOMEM for holes and lack of memory, EINVAL for a forbidden access, EFAULT for
+            // a page that cannot be had.
+            return err == -EFAULT || err == -ENOMEM ? -ENOMEM : err == -EACCES ? -EINVAL : -EFAULT;
+        }
+        cond_resched();
+    }
+    return 0;
+}
+
+// Advice that changes nothing anybody can see is accepted for every range that is mapped.
+static bool advice_is_hint(int advice)
+{
+    switch (advice) {
+    case MADV_NORMAL:
+    case MADV_RANDOM:
+    case MADV_SEQUENTIAL:
+    case MADV_WILLNEED:
+    case MADV_DONTFORK:
+    case MADV_DOFORK:
+    case MADV_MERGEABLE:
+    case MADV_UNMERGEABLE:
+    case MADV_HUGEPAGE:
+    case MADV_NOHUGEPAGE:
+    case MADV_DONTDUMP:
+    case MADV_DODUMP:
+    case MADV_WIPEONFORK:
+    case MADV_KEEPONFORK:
+    case MADV_COLD:
+    case MADV_PAGEOUT:
+        return true;
+    default:
+        return false;
+    }
+}
+
+s64 mm_madvise(struct mm *mm, vaddr_t addr, u64 len, int advice)
+{
+    bool zap = advice == MADV_DONTNEED || advice == MADV_FREE || advice == MADV_DONTNEED_LOCKED;
+    bool populate = advice == MADV_POPULATE_READ || advice == MADV_POPULATE_WRITE;
+    struct edit e;
+    if (!zap && !populate && advice != MADV_REMOVE && !advice_is_hint(advice)) {
+        return -EINVAL;
+    }
+    u64 whole = page_align_up(len);
+    vaddr_t end = addr + whole;
+    if ((addr & ~PAGE_MASK) || (len && !whole) || end < addr) {
+        return -EINVAL;
+    }
+    if (end == addr) {
+        return 0;
+    }
+    if (addr >= USER_END || end > USER_END) {
+        return -ENOMEM;
+    }
+    if (populate) {
+        return madvise_populate(mm, addr, end,
+                                advice == MADV_POPULATE_WRITE ? FAULT_WRITE : FAULT_READ);
+    }
+    if (advice == MADV_REMOVE) {
+        return madvise_remove(mm, addr, end);
+    }
+    int err = edit_begin(&e, mm);
+    if (err) {
+        return err;
+    }
+    err = for_each_vma(mm, addr, end, zap ? advise_dontneed : advise_nothing, &advice);
+    edit_end(&e);
+    return err;
+}
+
+// ---- mincore ----------------------------------------------------------------------------------
+
+static bool page_in_core(struct mm *mm, struct vma *v, vaddr_t addr)
+{
+    bool in = false;
+    rcu_read_lock();
+    struct page *t = pt_find_leaf_rcu(mm, addr);
+    if (t) {
+        in = !pte_is_empty(pte_read(table_slot(t, addr)));
+    }
+    if (!in && v->file && v->file->mapping) {
+        struct page *p = mapping_find_rcu(v->file->mapping, vma_page_index(v, addr));
+        in = p && (load_acquire(&p->flags) & PG_UPTODATE);
+    }
+    rcu_read_unlock();
+    return in;
+}
+
+// Up to a buffer full under the lock; copied out without it.
+static int mincore_some(struct mm *mm, vaddr_t addr, u8 *vec, u64 nr)
+{
+    struct edit e;
+    int err = edit_begin(&e, mm);
+    for (u64 i = 0; !err && i < nr; i++) {
+        struct vma *v = vma_find(mm, addr + i * PAGE_SIZE);
+        if (!v) {
+            err = -ENOMEM;
+        } else {
+            vec[i] = page_in_core(mm, v, addr + i * PAGE_SIZE);
+        }
+    }
+    edit_end(&e);
+    return err;
+}
+
+s64 mm_mincore(struct mm *mm, vaddr_t addr, u64 len, u8 *user_vec)
+{
+    u8 vec[256];
+    if (addr & ~PAGE_MASK) {
+        return -EINVAL;
+    }
+    if (addr >= USER_END || len > USER_END - addr) {
+        return -ENOMEM;
+    }
+    u64 nr_pages = page_align_up(len) >> PAGE_SHIFT;
+    for (u64 done = 0; done < nr_pages;) {
+        u64 n = min(nr_pages - done, (u64)sizeof(vec));
+        int err = mincore_some(mm, addr + done * PAGE_SIZE, vec, n);
+        if (err) {
+            return err;
+        }
+        if (arch_copy_to_user(user_vec + done, vec, n)) {
+            return -EFAULT;
+        }
+        done += n;
+        cond_resched();
+    }
+    return 0;
+}
+
+// ---- msync ------------------------------------------------------------------------------------
+
+// Memory is the only home of every file there is so far, so there is nothing to write back; what is
+// left is to judge the arguments.
+static int msync_vma(struct mm *mm, struct vma *v, vaddr_t start, vaddr_t end, void *arg)
+{
+    (void)mm, (void)start, (void)end;
+    return (*(int *)arg & MS_INVALIDATE) && (v->flags & VMA_LOCKED) ? -EBUSY : 0;
+}
+
+s64 mm_msync(struct mm *mm, vaddr_t addr, u64 len, int flags)
+{
+    struct edit e;
+    if ((flags & ~(MS_ASYNC | MS_INVALIDATE | MS_SYNC)) || (addr & ~PAGE_MASK) ||
+        ((flags & MS_ASYNC) && (flags & MS_SYNC))) {
+        return -EINVAL;
+    }
+    u64 whole = page_align_up(len);
+    if (addr + whole < addr || (len && !whole)) {
+        return -ENOMEM;
+    }
+    if (!whole) {
+        return 0;
+    }
+    if (addr >= USER_END || whole > USER_END - addr) {
+        return -ENOMEM;
+    }
+    int err = edit_begin(&e, mm);
+    if (err) {
+        return err;
+    }
+    err = for_each_vma(mm, addr, addr + whole, msync_vma, &flags);
+    edit_end(&e);
+    return err;
+}
+
+// ---- mlock family: accounting and populating; nothing is ever swapped out --------------------------
+
+static int lock_vma(struct mm *mm, struct vma *v, vaddr_t start, vaddr_t end, void *arg)
+{
+    u32 flags = (v->flags & ~(u32)(VMA_LOCKED | VMA_LOCKONFAULT)) | *(u32 *)arg;
+    return flags == v->flags ? 0 : vma_set_flags(mm, v, start, end, flags);
+}
+
+static int mlock_range(struct mm *mm, vaddr_t addr, u64 len, u32 lock_flags)
+{
+    struct edit e;
+    vaddr_t start = page_align_down(addr), end = page_align_up(addr + len);
+    if (addr + len < addr || end < start) {
+        return -EINVAL;
+    }
+    if (start == end) {
+        return 0;
+    }
+    if (end > USER_END) {
+        return -ENOMEM;
+    }
+    int err = edit_begin(&e, mm);
+    if (err) {
+        return err;
+    }
+    err = for_each_vma(mm, start, end, lock_vma, &lock_flags);
+    edit_end(&e);
+    if (!err && lock_flags == VMA_LOCKED) {
+        mm_populate(mm, start, end, true);
+    }
+    return err;
+}
+
+s64 mm_mlock(struct mm *mm, vaddr_t addr, u64 len, unsigned flags)
+{
+    if (flags & ~(unsigned)MLOCK_ONFAULT) {
+        return -EINVAL;
+    }
+    return mlock_range(mm, addr, len, VMA_LOCKED | (flags & MLOCK_ONFAULT ? VMA_LOCKONFAULT : 0));
+}
+
+s64 mm_munlock(struct mm *mm, vaddr_t addr, u64 len)
+{
+    return mlock_range(mm, addr, len, 0);
+}
+
+s64 mm_mlockall(struct mm *mm, int flags)
+{
+    struct edit e;
+    u32 lock_flags = VMA_LOCKED | (flags & MCL_ONFAULT ? VMA_LOCKONFAULT : 0);
+    if (!flags || (flags & ~(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT)) || flags == MCL_ONFAULT) {
+        return -EINVAL;
+    }
+    int err = edit_begin(&e, mm);
+    if (err) {
+        return err;
+    }
+    mm->lock_future = flags & MCL_FUTURE;
+    if (flags & MCL_CURRENT) {
+        for_each_vma(mm, 0, USER_END, lock_vma, &lock_flags); // holes are no error here
+    }
+    edit_end(&e);
+    return 0;
+}
+
+s64 mm_munlockall(struct mm *mm)
+{
+    struct edit e;
+    u32 none = 0;
+    int err = edit_begin(&e, mm);
+    if (err) {
+        return err;
+    }
+    mm->lock_future = 0;
+    for_each_vma(mm, 0, USER_END, lock_vma, &none);
+    edit_end(&e);
+    return 0;
+}

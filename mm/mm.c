@@ -1,0 +1,298 @@
+// The life of an address space.
+//
+//     mm_create           users 1, refs 1, a root table
+//     mm_get / mm_put     users: threads, and whoever works on it from outside
+//     last mm_put         every VMA is unmapped like by munmap; the users' reference is dropped
+//     mm_drop_ref         refs also counts CPUs that still have the root loaded, lazily (tlb.c); the
+//                         last of them lets the root and the struct go, by RCU
+//
+// Parked faults hold no reference on the mm: the thread that is parked is a user of it.
+
+#include <fs.h>
+#include <k/assert.h>
+#include <k/errno.h>
+#include <k/printk.h>
+#include <k/rcu.h>
+#include <k/string.h>
+#include <bootinfo.h>
+#include <mm.h>
+#include <page.h>
+#include <pgtable.h>
+#include <sched.h>
+#include <scheme.h>
+#include <slab.h>
+#include <smp.h>
+#include <tlb.h>
+#include "mm_priv.h"
+
+_Static_assert(sizeof(struct mm_cpu) * MAX_CPUS <= PAGE_SIZE, "the counters are one page");
+
+#define MMAP_TOP_GAP (1ul << 30) // below the stack: room for it to grow
+
+static struct kmem_cache *mm_cache;
+static atomic_long nr_mms;
+
+struct mm *current_mm(void)
+{
+    return current_thread()->mm;
+}
+
+struct mm *mm_create(const struct mm_scheme *scheme)
+{
+    struct mm *mm = kmem_cache_alloc(mm_cache, GFP_KERNEL | GFP_ZERO);
+    if (!mm) {
+        return NULL;
+    }
+    struct page *counters = page_alloc(GFP_KERNEL | GFP_ZERO);
+    if (!counters) {
+        kmem_cache_free(mm_cache, mm);
+        return NULL;
+    }
+    mm->cpu = page_addr(counters);
+    mm->scheme = scheme ? scheme : scheme_default();
+    mt_init(&mm->vmas, USER_END);
+    mutex_init(&mm->edit_lock, RANK_MM_EDIT);
+    rwsem_init(&mm->mmap_lock, RANK_MMAP_LOCK);
+    mm->mmap_top = USER_END - MMAP_TOP_GAP;
+    mm->users = 1;
+    mm->refs = 1;
+    if (pt_create_root(mm)) {
+        page_free(counters);
+        kmem_cache_free(mm_cache, mm);
+        return NULL;
+    }
+    fetch_add_relaxed(&nr_mms, 1);
+    return mm;
+}
+
+static void mm_free_rcu(struct rcu_head *head)
+{
+    struct mm *mm = container_of(head, struct mm, rcu);
+    pt_free_root(mm);
+    page_free(virt_to_page(mm->cpu));
+    kmem_cache_free(mm_cache, mm);
+    fetch_add_relaxed(&nr_mms, -1);
+}
+
+void mm_drop_ref(struct mm *mm)
+{
+    if (atomic_fetch_sub(&mm->refs, 1) == 1) {
+        call_rcu(&mm->rcu, mm_free_rcu);
+    }
+}
+
+void mm_get(struct mm *mm)
+{
+    fetch_add_relaxed(&mm->users, 1);
+}
+
+// Nobody runs in it any more. Without memory for the tree nodes of one big cut, cut smaller.
+static void mm_unmap_all(struct mm *mm)
+{
+    struct edit e;
+    int err = edit_begin(&e, mm);
+    assert(!err);
+    while (unmap_locked(mm, 0, USER_END)) {
+        struct vma *v = vma_find_first(mm, 0);
+        if (!v || unmap_locked(mm, v->start, v->end) == 0) {
+            continue;
+        }
+        rcu_barrier();
+        cond_resched();
+    }
+    edit_end(&e);
+    mt_destroy(&mm->vmas);
+}
+
+static s64 mm_sum_tables(const struct mm *mm)
+{
+    s64 sum = 0;
+    for (unsigned c = 0; c < MAX_CPUS; c++) {
+        sum += mm->cpu[c].nr_tables;
+    }
+    return sum;
+}
+
+void mm_put(struct mm *mm)
+{
+    if (atomic_fetch_sub(&mm->users, 1) != 1) {
+        return;
+    }
+    mm_unmap_all(mm);
+    // The audit of invariants 1 and 2: every table but the root went with the last VMA above it.
+    assert(mm_sum_tables(mm) == 1);
+    mm_drop_ref(mm);
+}
+
+void mm_activate(struct mm *mm)
+{
+    unsigned long flags = irq_save();
+    struct thread *self = current_thread();
+    struct mm *prev = self->mm;
+    self->mm = mm;
+    mm_switch(prev, mm, cpu_id());
+    irq_restore(flags);
+}
+
+// ---- Text for /proc ------------------------------------------------------------------------------
+
+static size_t maps_line(const struct vma *v, const struct mm *mm, char *buf, size_t size)
+{
+    const char *name = "";
+    u64 ino = 0;
+    if (v->file) {
+        name = v->file->path ? v->file->path : "";
+        ino = v->file->inode ? v->file->inode->ino : 0;
+    } else if (v->flags & VMA_STACK) {
+        name = "[stack]";
+    } else if (v->start <= mm->brk && v->end >= mm->brk_start && mm->brk > mm->brk_start) {
+        name = "[heap]";
+    }
+    int n = snprintf(buf, size, "%08lx-%08lx %c%c%c%c %08lx 00:00 %lu", (unsigned long)v->start,
+                     (unsigned long)v->end, v->flags & VMA_READ ? 'r' : '-',
+                     v->flags & VMA_WRITE ? 'w' : '-', v->flags & VMA_EXEC ? 'x' : '-',
+                     v->flags & VMA_SHARED ? 's' : 'p',
+                     (unsigned long)(v->file ? v->pgoff << PAGE_SHIFT : 0), (unsigned long)ino);
+    if (n > 0 && (size_t)n < size && *name) {
+        n += snprintf(buf + n, size - (size_t)n, "%*s%s", n < 73 ? 73 - n : 1, "", name);
+    }
+    if (n > 0 && (size_t)n < size) {
+        n += snprintf(buf + n, size - (size_t)n, "\n");
+    }
+    return n > 0 && (size_t)n < size ? (size_t)n : 0;
+}
+
+size_t mm_maps_text(struct mm *mm, u64 *pos, char *buf, size_t size)
+{
+    size_t used = 0;
+    struct edit e;
+    if (*pos >= USER_END || edit_begin(&e, mm)) {
+        *pos = ~0ull;
+        return 0;
+    }
+    for (;;) {
+        struct vma *v = vma_find_first(mm, *pos);
+        if (!v) {
+            *pos = ~0ull;
+            break;
+        }
+        size_t n = maps_line(v, mm, buf + used, size - used);
+        if (!n && used) {
+            break; // the buffer is full: the next call goes on here
+        }
+        used += n;
+        *pos = v->end; // a line that does not fit an empty buffer is left out
+    }
+    edit_end(&e);
+    return used;
+}
+
+size_t mm_stats_text(char *buf, size_t size)
+{
+    int n = snprintf(buf, size,
+                     "pages_total %lu\npages_free %lu\npage_tables %ld\nvmas %ld\nmaple_nodes %ld\n"
+                     "address_spaces %ld\nopen_files %ld\n",
+                     (unsigned long)page_nr_total(), (unsigned long)page_nr_free(), pt_nr_tables(),
+                     vma_nr_used(), maple_nr_nodes(), load_relaxed(&nr_mms), file_nr_open());
+    struct mm *mm = current_mm();
+    for (unsigned c = 0; mm && c < nr_cpus && n > 0 && (size_t)n < size; c++) {
+        const struct mm_cpu *k = &mm->cpu[c];
+        n += snprintf(buf + n, size - (size_t)n,
+                      "cpu%u faults %lu retries %lu parks %lu anon %ld file %ld tables %ld\n", c,
+                      (unsigned long)k->faults, (unsigned long)k->retries, (unsigned long)k->parks,
+                      (long)k->nr_anon, (long)k->nr_file, (long)k->nr_tables);
+    }
+    return n < 0 ? 0 : min((size_t)n, size);
+}
+
+// ---- Boot ----------------------------------------------------------------------------------------
+
+static size_t show_fault_around(char *buf, size_t size)
+{
+    return (size_t)snprintf(buf, size, "%u\n", mm_fault_around());
+}
+
+static int store_fault_around(const char *text)
+{
+    const char *end;
+    u64 n = parse_u64(text, &end);
+    return end == text ? -EINVAL : mm_set_fault_around((unsigned)n);
+}
+
+static size_t show_scheme(char *buf, size_t size)
+{
+    struct mm *mm = current_mm();
+    size_t used = 0;
+    for (unsigned i = 0; scheme_nth(i); i++) {
+        const struct mm_scheme *s = scheme_nth(i);
+        used += (size_t)snprintf(buf + used, size - used, mm && mm->scheme == s ? "[%s] " : "%s ",
+                                 s->name);
+    }
+    return used + (size_t)snprintf(buf + used, size - used, "\n");
+}
+
+static size_t show_max_map_count(char *buf, size_t size)
+{
+    return (size_t)snprintf(buf, size, "%lu\n", mm_max_map_count);
+}
+
+static int store_max_map_count(const char *text)
+{
+    const char *end;
+    u64 n = parse_u64(text, &end);
+    if (end == text || n > 1ul << 30) {
+        return -EINVAL;
+    }
+    mm_max_map_count = n;
+    return 0;
+}
+
+static size_t show_inject(char *buf, size_t size)
+{
+    return (size_t)snprintf(buf, size, "%s\n", load_relaxed(&inject_active) ? "on" : "off");
+}
+
+// Wait until what was freed is counted as free: for tests that look for leaks.
+static int store_settle(const char *text)
+{
+    (void)text;
+    for (int i = 0; i < 3; i++) {
+        rcu_barrier();
+        file_put_flush();
+        page_drain_all();
+    }
+    return 0;
+}
+
+static size_t show_nothing(char *buf, size_t size)
+{
+    (void)buf, (void)size;
+    return 0;
+}
+
+static void mm_boot_args(void)
+{
+    char text[128];
+    if (boot_arg("mm.fault_around", text, sizeof(text)) && store_fault_around(text)) {
+        printk("mm.fault_around=%s: 1, 16 or 512; using %u\n", text, mm_fault_around());
+    }
+    if (boot_arg("inject", text, sizeof(text)) && inject_set(text)) {
+        printk("inject=%s: not understood\n", text);
+    }
+}
+
+void mm_init(void)
+{
+    mm_cache = kmem_cache_create("mm", sizeof(struct mm), 64);
+    vma_cache_init();
+    pagecache_init();
+    anon_init();
+    scheme_init();
+    mm_boot_args();
+    knob_register("stats", mm_stats_text, NULL);
+    knob_register("fault_around", show_fault_around, store_fault_around);
+    knob_register("scheme", show_scheme, NULL);
+    knob_register("max_map_count", show_max_map_count, store_max_map_count);
+    knob_register("inject", show_inject, inject_set);
+    knob_register("settle", show_nothing, store_settle);
+}

@@ -1,0 +1,44 @@
+// What the files of mm/ share and nobody else needs.
+#ifndef MM_PRIV_H
+#define MM_PRIV_H
+
+#include <fault.h>
+#include <k/percpu.h>
+#include <mm.h>
+
+// anon.c: a fault on an entry that is not empty.
+int fault_present(struct fault *f);
+
+// stack.c: a VMA_GROWSDOWN VMA above addr may be extended to it: true when that was done (or another
+// thread did it), so that the fault should look again. Sleeps.
+bool stack_grow(struct mm *mm, vaddr_t addr);
+
+// populate.c: fault in [start, end); errors of mm_fault. Holes end it with -ENOMEM.
+int mm_populate(struct mm *mm, vaddr_t start, vaddr_t end, bool write_private);
+
+// Counters of this CPU in mm (no sleep between taking the pointer and using it).
+static inline struct mm_cpu *mm_this_cpu(struct mm *mm)
+{
+    return &mm->cpu[cpu_id()];
+}
+
+// The flags of a VMA for PROT_* bits.
+u32 vma_flags_from_prot(unsigned prot);
+
+// A writer's frame: plan_init and edit_enter, edit_leave.
+int edit_begin(struct edit *e, struct mm *mm);
+void edit_end(struct edit *e);
+// The hole of a committed edit: zap what was mapped there, flush, detach empty tables.
+void edit_zap_hole(struct edit *e);
+// cut + ready + commit + zap + finish: unmap [start, end). The edit lock is held. 0 or -ENOMEM.
+int unmap_locked(struct mm *mm, vaddr_t start, vaddr_t end);
+// cut + add + ready + commit + zap + finish: publish `what`, replacing what is there.
+int map_locked(struct mm *mm, const struct vma_spec *what);
+// May another n pages be mapped (overcommit, VMA count)? 0 or -ENOMEM.
+int mm_may_map(struct mm *mm, u64 nr_pages, u32 flags);
+// Replace the flags of [start, end), which lies inside v: publishes up to three VMAs. The entries are
+// the caller's affair. 0 or -ENOMEM.
+int vma_set_flags(struct mm *mm, struct vma *v, vaddr_t start, vaddr_t end, u32 flags);
+extern unsigned long mm_max_map_count;
+
+#endif

@@ -1,0 +1,367 @@
+// mmap, munmap, brk: the calls that add and remove VMAs.
+//
+// All writers have one shape (STYLE: check, prepare, commit). Check the arguments without a lock;
+// enter the scheme's writer side; plan (vma.c), which may fail and changes nothing; commit, which
+// cannot fail; zap what the hole held; finish; leave. Populating comes after leaving: it faults pages
+// in like the program would.
+
+#include <fs.h>
+#include <k/assert.h>
+#include <k/errno.h>
+#include <mm.h>
+#include <page.h>
+#include <pgtable.h>
+#include <rmap.h>
+#include <scheme.h>
+#include <tlb.h>
+#include <uapi/mman.h>
+#include "mm_priv.h"
+
+// Linux's default is 65530; a range tree here is not strained by more, and researchers use more.
+unsigned long mm_max_map_count = 1ul << 20;
+
+int edit_begin(struct edit *e, struct mm *mm)
+{
+    vma_plan_init(e, mm);
+    return mm->scheme->edit_enter(e);
+}
+
+void edit_end(struct edit *e)
+{
+    e->mm->scheme->edit_leave(e);
+}
+
+u32 vma_flags_from_prot(unsigned prot)
+{
+    u32 flags = 0;
+    flags |= prot & PROT_READ ? VMA_READ : 0;
+    flags |= prot & PROT_WRITE ? VMA_WRITE : 0;
+    flags |= prot & PROT_EXEC ? VMA_EXEC : 0;
+    return flags;
+}
+
+int mm_may_map(struct mm *mm, u64 nr_pages, u32 flags)
+{
+    bool charged = (flags & (VMA_WRITE | VMA_SHARED | VMA_NORESERVE)) == VMA_WRITE;
+    if (mm->nr_vmas >= mm_max_map_count) {
+        return -ENOMEM;
+    }
+    // Linux's default heuristic: refuse what could never be backed.
+    return charged && nr_pages > page_nr_total() ? -ENOMEM : 0;
+}
+
+void edit_zap_hole(struct edit *e)
+{
+    struct tlb_batch b;
+    if (!e->occupied) {
+        return;
+    }
+    tlb_begin(&b, e->mm);
+    zap_range(e->mm, e->start, e->end, ZAP_PRUNE, &b);
+    tlb_end(&b);
+}
+
+static int commit_plan(struct edit *e, int err)
+{
+    if (!err) {
+        err = vma_plan_ready(e);
+    }
+    if (err) {
+        vma_plan_abort(e);
+        return err;
+    }
+    vma_commit(e);
+    edit_zap_hole(e);
+    vma_commit_finish(e);
+    return 0;
+}
+
+int unmap_locked(struct mm *mm, vaddr_t start, vaddr_t end)
+{
+    struct edit e;
+    vma_plan_init(&e, mm);
+    return commit_plan(&e, vma_plan_cut(&e, start, end));
+}
+
+int map_locked(struct mm *mm, const struct vma_spec *what)
+{
+    struct edit e;
+    struct vma_spec s = *what;
+    vma_plan_init(&e, mm);
+    int err = vma_plan_cut(&e, s.start, s.end);
+    if (!err) {
+        s.pending = e.occupied;
+        err = vma_plan_add(&e, &s);
+    }
+    return commit_plan(&e, err);
+}
+
+int vma_set_flags(struct mm *mm, struct vma *v, vaddr_t start, vaddr_t end, u32 flags)
+{
+    struct edit e;
+    struct vma_spec s;
+    vma_to_spec(v, &s);
+    s.pgoff = vma_page_index(v, start);
+    s.start = start;
+    s.end = end;
+    s.flags = flags;
+    vma_plan_init(&e, mm);
+    int err = vma_plan_cut(&e, start, end);
+    if (!err) {
+        err = vma_plan_add(&e, &s);
+    }
+    e.occupied = false; // the entries stay
+    return commit_plan(&e, err);
+}
+
+// ---- mmap ------------------------------------------------------------------------------------
+
+static int check_type(unsigned flags, struct file *file)
+{
+    const unsigned known = MAP_TYPE | MAP_FIXED | MAP_ANONYMOUS | MAP_GROWSDOWN | MAP_DENYWRITE |
+                           MAP_EXECUTABLE | MAP_LOCKED | MAP_NORESERVE | MAP_POPULATE |
+                           MAP_NONBLOCK | MAP_STACK | MAP_HUGETLB | MAP_FIXED_NOREPLACE;
+    switch (flags & MAP_TYPE) {
+    case MAP_SHARED_VALIDATE:
+        if (!file) {
+            return -EINVAL;
+        }
+        return flags & ~known ? -EOPNOTSUPP : 0;
+    case MAP_SHARED:
+    case MAP_PRIVATE:
+        return 0;
+    default:
+        return -EINVAL;
+    }
+}
+
+// What a file allows, and which operations its mapping has.
+static int spec_from_file(struct vma_spec *s, struct file *file, bool shared, u64 off, u64 len)
+{
+    unsigned mode = file->flags & O_ACCMODE;
+    if (off + len < off || (off + len) >> 63) {
+        return -EOVERFLOW;
+    }
+    if (mode == O_WRONLY || (shared && (s->flags & VMA_WRITE) && mode != O_RDWR)) {
+        return -EACCES;
+    }
+    if (!file->ops->mmap) {
+        return -ENODEV;
+    }
+    s->flags |= !shared || mode == O_RDWR ? VMA_MAYWRITE : 0;
+    int err = file->ops->mmap(file, &s->ops);
+    if (err) {
+        return err;
+    }
+    s->file = s->ops ? file_get(file) : NULL;
+    s->pgoff = off >> PAGE_SHIFT;
+    return 0;
+}
+
+// Shared memory without a file is a file without a name.
+static int spec_shared_memory(struct vma_spec *s, u64 len)
+{
+    struct file *file;
+    int err = shmem_file_create(len, &file);
+    if (err) {
+        return err;
+    }
+    err = file->ops->mmap(file, &s->ops);
+    s->file = file;
+    s->pgoff = 0;
+    return err;
+}
+
+// Fill in everything but the address. On success s->file is held.
+static int mmap_spec(struct vma_spec *s, u64 len, unsigned prot, unsigned flags, struct file *file,
+                     u64 off)
+{
+    bool shared = (flags & MAP_TYPE) != MAP_PRIVATE;
+    s->flags = vma_flags_from_prot(prot) | VMA_MAYREAD;
+    s->flags |= shared ? VMA_SHARED : VMA_MAYWRITE;
+    s->flags |= flags & MAP_NORESERVE ? VMA_NORESERVE : 0;
+    s->flags |= flags & MAP_LOCKED ? VMA_LOCKED : 0;
+    if (file) {
+        int err = flags & MAP_GROWSDOWN ? -EINVAL : spec_from_file(s, file, shared, off, len);
+        if (err) {
+            return err;
+        }
+    }
+    if (s->file) {
+        return 0;
+    }
+    if (shared) {
+        s->flags |= VMA_MAYWRITE;
+        return flags & MAP_GROWSDOWN ? -EINVAL : spec_shared_memory(s, len);
+    }
+    s->flags |= flags & MAP_GROWSDOWN ? VMA_GROWSDOWN : 0;
+    return 0;
+}
+
+// Choose the address. The edit lock is held.
+static int mmap_place(struct mm *mm, vaddr_t *addr, u64 len, unsigned flags)
+{
+    vaddr_t at = *addr;
+    if (flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) {
+        struct vma *v = vma_find_first(mm, at);
+        bool taken = v && v->start < at + len;
+        return (flags & MAP_FIXED_NOREPLACE) && taken ? -EEXIST : 0;
+    }
+    at = page_align_down(at);
+    if (at >= MMAP_MIN_ADDR && at < USER_END && len <= USER_END - at) {
+        struct vma *v = vma_find_first(mm, at);
+        u64 keep = v && (v->flags & VMA_GROWSDOWN) ? STACK_GUARD_GAP : 0;
+        if (!v || v->start >= at + len + keep) {
+            *addr = at;
+            return 0;
+        }
+    }
+    return vma_find_gap(mm, len, addr);
+}
+
+static int mmap_check(vaddr_t addr, u64 *len, unsigned flags, struct file *file)
+{
+    if (*len == 0) {
+        return -EINVAL;
+    }
+    *len = page_align_up(*len);
+    if (*len == 0 || *len > USER_END) {
+        return -ENOMEM;
+    }
+    int err = check_type(flags, file);
+    if (err) {
+        return err;
+    }
+    if (flags & MAP_HUGETLB) {
+        return -ENOMEM; // the pool of huge pages is empty
+    }
+    if (flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) {
+        if (addr > USER_END - *len) {
+            return -ENOMEM;
+        }
+        if (addr & ~PAGE_MASK) {
+            return -EINVAL;
+        }
+        if (addr < MMAP_MIN_ADDR) {
+            return -EPERM;
+        }
+    }
+    return 0;
+}
+
+static int mmap_locked(struct mm *mm, struct vma_spec *s, vaddr_t addr, u64 len, unsigned flags)
+{
+    int err = mmap_place(mm, &addr, len, flags);
+    if (err) {
+        return err;
+    }
+    s->start = addr;
+    s->end = addr + len;
+    if (!s->file) {
+        s->pgoff = addr >> PAGE_SHIFT;
+    }
+    s->flags |= mm->lock_future ? VMA_LOCKED : 0;
+    err = mm_may_map(mm, len >> PAGE_SHIFT, s->flags);
+    return err ? err : map_locked(mm, s);
+}
+
+s64 mm_mmap(struct mm *mm, vaddr_t addr, u64 len, unsigned prot, unsigned flags, struct file *file,
+            u64 off)
+{
+    struct vma_spec s = {0};
+    struct edit e;
+    int err = mmap_check(addr, &len, flags, file);
+    if (err) {
+        return err;
+    }
+    err = mmap_spec(&s, len, prot, flags, file, off);
+    if (err) {
+        goto out_file;
+    }
+    err = edit_begin(&e, mm);
+    if (err) {
+        goto out_file;
+    }
+    err = mmap_locked(mm, &s, addr, len, flags);
+    edit_end(&e);
+    if (!err && ((s.flags & VMA_LOCKED) || (flags & (MAP_POPULATE | MAP_NONBLOCK)) == MAP_POPULATE)) {
+        mm_populate(mm, s.start, s.end, true); // best effort, as on Linux
+    }
+out_file:
+    if (s.file) {
+        file_put(s.file);
+    }
+    return err ? err : (s64)s.start;
+}
+
+int mm_map_fixed(struct mm *mm, vaddr_t addr, u64 len, unsigned prot, unsigned flags,
+                 struct file *file, u64 off)
+{
+    s64 r = mm_mmap(mm, addr, len, prot, flags | MAP_FIXED, file, off);
+    return r < 0 ? (int)r : 0;
+}
+
+// ---- munmap, brk -----------------------------------------------------------------------------
+
+s64 mm_munmap(struct mm *mm, vaddr_t addr, u64 len)
+{
+    struct edit e;
+    if ((addr & ~PAGE_MASK) || len == 0 || addr > USER_END || len > USER_END - addr) {
+        return -EINVAL;
+    }
+    int err = edit_begin(&e, mm);
+    if (err) {
+        return err;
+    }
+    err = unmap_locked(mm, addr, addr + page_align_up(len));
+    edit_end(&e);
+    return err;
+}
+
+void mm_set_brk_start(struct mm *mm, vaddr_t brk)
+{
+    mm->brk_start = mm->brk = page_align_up(brk);
+}
+
+static int brk_grow(struct mm *mm, vaddr_t old_end, vaddr_t new_end)
+{
+    struct vma *next = vma_find_first(mm, old_end);
+    u64 keep = next && (next->flags & VMA_GROWSDOWN) ? STACK_GUARD_GAP : 0;
+    if (next && next->start < new_end + keep) {
+        return -ENOMEM;
+    }
+    struct vma_spec s = {.start = old_end,
+                         .end = new_end,
+                         .flags = VMA_READ | VMA_WRITE | VMA_MAYREAD | VMA_MAYWRITE,
+                         .pgoff = old_end >> PAGE_SHIFT};
+    s.flags |= mm->lock_future ? VMA_LOCKED : 0;
+    int err = mm_may_map(mm, (new_end - old_end) >> PAGE_SHIFT, s.flags);
+    return err ? err : map_locked(mm, &s);
+}
+
+s64 mm_brk(struct mm *mm, vaddr_t brk)
+{
+    struct edit e;
+    int err = 0;
+    if (edit_begin(&e, mm)) {
+        return (s64)mm->brk;
+    }
+    vaddr_t old_end = page_align_up(mm->brk), new_end = page_align_up(brk);
+    bool grown = new_end > old_end;
+    if (brk < mm->brk_start || brk >= USER_END) {
+        err = -ENOMEM; // also how a program asks for the present value
+    } else if (grown) {
+        err = brk_grow(mm, old_end, new_end);
+    } else if (new_end < old_end) {
+        err = unmap_locked(mm, new_end, old_end);
+    }
+    if (!err) {
+        mm->brk = brk;
+    }
+    s64 result = (s64)mm->brk;
+    edit_end(&e);
+    if (!err && grown && mm->lock_future) {
+        mm_populate(mm, old_end, new_end, true);
+    }
+    return result;
+}

@@ -1,0 +1,414 @@
+// mremap: resize or move a mapping.
+//
+// Moving. The destination VMA is published PENDING and the source VMA is retired (or, for
+// MREMAP_DONTUNMAP, replaced by a PENDING one) before an entry is touched, so no fault installs on
+// either side (invariant 10). Then entries move table by table:
+//
+//     lock the source table: take entries out; shoot them down; unlock
+//     lock the destination table: put them in; unlock
+//
+// The shoot-down comes before the source lock is dropped (R6): from then on no CPU can write a page
+// through its old address. The two locks are never held together, so there is no order to respect.
+//
+// Only private (anonymous) pages move: they belong to this address space alone, so nobody looks for
+// them while they are in neither table. Pages of a file are simply unmapped at the source; the page
+// cache owns them and a fault finds them again. If they moved, truncate could miss one in flight.
+
+#include <fs.h>
+#include <k/assert.h>
+#include <k/errno.h>
+#include <k/rcu.h>
+#include <mm.h>
+#include <page.h>
+#include <pgtable.h>
+#include <rmap.h>
+#include <sched.h>
+#include <scheme.h>
+#include <tlb.h>
+#include <uapi/mman.h>
+#include "mm_priv.h"
+
+#define MOVE_BATCH 64
+
+struct move {
+    struct mm *mm;
+    vaddr_t from, to;
+    u64 len;
+    pte_t taken[MOVE_BATCH];
+};
+
+// Take up to MOVE_BATCH entries from one table, starting at addr; returns how many addresses were done.
+static u64 move_take(struct move *m, struct page *table, vaddr_t addr, u64 max_pages, unsigned *nr)
+{
+    struct pte_slot *slot = table_slot(table, addr);
+    struct mm_cpu *count = mm_this_cpu(m->mm);
+    u64 i;
+    *nr = 0;
+    spin_lock(&table->ptl);
+    for (i = 0; i < max_pages; i++) {
+        m->taken[i] = pte_none();
+        pte_t e = pte_read(slot + i);
+        if (pte_is_empty(e)) {
+            continue;
+        }
+        e = pte_exchange(slot + i, pte_none());
+        table->nr_used--;
+        (*nr)++;
+        u32 flags = load_relaxed(&pte_table_page(e)->flags);
+        if (flags & PG_FILE) {
+            if (pte_is_dirty(e)) {
+                atomic_fetch_or(&pte_table_page(e)->flags, PG_DIRTY);
+            }
+            count->nr_file--;
+        } else if (!(flags & PG_RESERVED)) {
+            m->taken[i] = e;
+        }
+    }
+    if (*nr) {
+        tlb_shoot(m->mm, addr, addr + max_pages * PAGE_SIZE, false);
+    }
+    spin_unlock(&table->ptl);
+    return max_pages;
+}
+
+static struct page *move_dest_table(struct move *m, vaddr_t addr)
+{
+    struct page *table;
+    for (;;) {
+        rcu_read_lock();
+        int err = pt_walk_leaf_nosleep(m->mm, addr, &table);
+        if (!err) {
+            spin_lock(&table->ptl);
+            if (!table->detached) {
+                rcu_read_unlock(); // the lock keeps it
+                return table;
+            }
+            spin_unlock(&table->ptl);
+        }
+        rcu_read_unlock();
+        if (err == -ENOMEM && page_refill()) {
+            return NULL;
+        }
+    }
+}
+
+// Put the taken entries in at addr. Without memory for a table the pages cannot be kept: free them.
+static int move_put(struct move *m, vaddr_t addr, u64 nr_pages)
+{
+    for (u64 i = 0; i < nr_pages;) {
+        struct page *table = NULL;
+        vaddr_t a = addr + i * PAGE_SIZE;
+        if (pte_is_empty(m->taken[i])) {
+            i++;
+            continue;
+        }
+        table = move_dest_table(m, a);
+        if (!table) {
+            return -ENOMEM;
+        }
+        do {
+            if (!pte_is_empty(m->taken[i])) {
+                pte_write(table_slot(table, a), m->taken[i]);
+                table->nr_used++;
+            }
+            i++;
+            a += PAGE_SIZE;
+        } while (i < nr_pages && pt_index(a, 0) != 0);
+        spin_unlock(&table->ptl);
+    }
+    return 0;
+}
+
+// Make sure the destination has its tables before anything is taken out: after that, nothing fails.
+static int move_prepare(struct move *m)
+{
+    for (vaddr_t a = align_down(m->to, pt_span(1)); a < m->to + m->len; a += pt_span(1)) {
+        vaddr_t src = a > m->to ? m->from + (a - m->to) : m->from;
+        vaddr_t src_end = min(m->from + m->len, m->from + (a + pt_span(1) - m->to));
+        rcu_read_lock();
+        struct page *t = pt_next_leaf_rcu(m->mm, &src, src_end);
+        rcu_read_unlock();
+        if (!t) {
+            continue;
+        }
+        struct page *table = move_dest_table(m, max(a, m->to));
+        if (!table) {
+            return -ENOMEM;
+        }
+        spin_unlock(&table->ptl);
+    }
+    return 0;
+}
+
+// Nothing will be moved: the tables of the destination are under no VMA, so nobody else prunes them.
+static void move_prune_dest(struct move *m)
+{
+    struct tlb_batch b;
+    tlb_begin(&b, m->mm);
+    zap_range(m->mm, m->to, m->to + m->len, ZAP_PRUNE, &b);
+    tlb_end(&b);
+}
+
+static void move_entries(struct move *m)
+{
+    struct tlb_batch b;
+    vaddr_t end = m->from + m->len, addr = m->from;
+    tlb_begin(&b, m->mm);
+    while (addr < end) {
+        unsigned nr = 0;
+        rcu_read_lock();
+        struct page *table = pt_next_leaf_rcu(m->mm, &addr, end);
+        if (!table) {
+            rcu_read_unlock();
+            break;
+        }
+        vaddr_t stop = align_down(addr, pt_span(table->level + 1)) + pt_span(table->level + 1);
+        stop = min(stop, end);
+        u64 pages = (stop - addr) >> PAGE_SHIFT;
+        if (table->level == 0) {
+            pages = move_take(m, table, addr, min(pages, (u64)MOVE_BATCH), &nr);
+        }
+        bool empty = table->nr_used == 0;
+        rcu_read_unlock();
+        if (nr) {
+            int err = move_put(m, m->to + (addr - m->from), pages);
+            assert(!err); // move_prepare made the tables, and the writer's range keeps them
+        }
+        if (empty) {
+            pt_prune(m->mm, addr, &b);
+        }
+        cond_resched();
+        addr += pages << PAGE_SHIFT;
+    }
+    tlb_end(&b);
+}
+
+// ---- The call ---------------------------------------------------------------------------------
+
+struct remap {
+    struct mm *mm;
+    vaddr_t old, new_addr;
+    u64 old_len, new_len;
+    unsigned flags;
+};
+
+// Publish `what` PENDING, without finishing: the caller moves entries first.
+static int publish_pending(struct edit *e, struct mm *mm, const struct vma_spec *what)
+{
+    struct vma_spec s = *what;
+    s.pending = true;
+    vma_plan_init(e, mm);
+    int err = vma_plan_cut(e, s.start, s.end);
+    if (!err) {
+        err = vma_plan_add(e, &s);
+    }
+    if (!err) {
+        err = vma_plan_ready(e);
+    }
+    if (err) {
+        vma_plan_abort(e);
+        return err;
+    }
+    vma_commit(e);
+    return 0;
+}
+
+// Move [old, old+old_len), which lies in one VMA described by `from`, to new_addr.
+static int remap_move(struct remap *r, const struct vma_spec *from)
+{
+    struct move m = {.mm = r->mm,
+                     .from = r->old,
+                     .to = r->new_addr,
+                     .len = min(r->old_len, r->new_len)};
+    struct vma_spec to = *from, rest = *from;
+    struct edit dst, src;
+
+    to.pgoff = from->pgoff + ((r->old - from->start) >> PAGE_SHIFT);
+    to.start = r->new_addr;
+    to.end = r->new_addr + r->new_len;
+    int err = move_prepare(&m);
+    if (!err) {
+        err = publish_pending(&dst, r->mm, &to);
+    }
+    if (err) {
+        move_prune_dest(&m);
+        return err;
+    }
+    if (r->flags & MREMAP_DONTUNMAP) {
+        rest.pgoff = to.pgoff;
+        rest.start = r->old;
+        rest.end = r->old + r->old_len;
+        rest.flags &= ~(u32)(VMA_LOCKED | VMA_LOCKONFAULT);
+        err = publish_pending(&src, r->mm, &rest);
+    } else {
+        vma_plan_init(&src, r->mm);
+        err = vma_plan_cut(&src, r->old, r->old + r->old_len);
+        if (!err) {
+            err = vma_plan_ready(&src);
+        }
+        if (err) {
+            vma_plan_abort(&src);
+        } else {
+            vma_commit(&src);
+        }
+    }
+    if (err) {
+        vma_commit_finish(&dst);
+        unmap_locked(r->mm, to.start, to.end);
+        return err;
+    }
+    move_entries(&m);
+    vma_commit_finish(&dst);
+    if (!(r->flags & MREMAP_DONTUNMAP)) {
+        src.occupied = true;
+        edit_zap_hole(&src); // file pages beyond the new length, empty tables
+    }
+    vma_commit_finish(&src);
+    return 0;
+}
+
+static int remap_grow_in_place(struct remap *r, const struct vma_spec *v)
+{
+    vaddr_t end = r->old + r->old_len, new_end = r->old + r->new_len;
+    if (v->end != end || new_end > USER_END || new_end < end) {
+        return -ENOMEM;
+    }
+    struct vma *next = vma_find_first(r->mm, end);
+    u64 keep = next && (next->flags & VMA_GROWSDOWN) ? STACK_GUARD_GAP : 0;
+    if (next && next->start < new_end + keep) {
+        return -ENOMEM;
+    }
+    struct vma_spec s = *v;
+    s.pgoff = v->pgoff + ((end - v->start) >> PAGE_SHIFT);
+    s.start = end;
+    s.end = new_end;
+    return map_locked(r->mm, &s);
+}
+
+// The VMA that holds all of the old range. -EFAULT as on Linux.
+static int remap_find(struct remap *r, struct vma_spec *out)
+{
+    struct vma *v = vma_find(r->mm, r->old);
+    if (!v) {
+        return -EFAULT;
+    }
+    // Linux: duplicating (old_len 0) is for shared mappings only.
+    if (r->old_len == 0 && !(v->flags & VMA_SHARED)) {
+        return -EINVAL;
+    }
+    if ((r->flags & MREMAP_DONTUNMAP) && (v->flags & VMA_SHARED) && v->ops == NULL) {
+        return -EINVAL;
+    }
+    if (r->old_len > v->end - r->old) {
+        return -EFAULT;
+    }
+    vma_to_spec(v, out);
+    return r->new_len > r->old_len
+               ? mm_may_map(r->mm, (r->new_len - r->old_len) >> PAGE_SHIFT, v->flags)
+               : 0;
+}
+
+static int remap_fixed_check(const struct remap *r)
+{
+    if ((r->new_addr & ~PAGE_MASK) || r->new_len > USER_END ||
+        r->new_addr > USER_END - r->new_len) {
+        return -EINVAL;
+    }
+    if (r->old + r->old_len > r->new_addr && r->new_addr + r->new_len > r->old) {
+        return -EINVAL;
+    }
+    return r->new_addr < MMAP_MIN_ADDR ? -EPERM : 0;
+}
+
+// Duplicate a shared mapping (old_len 0).
+static int remap_duplicate(struct remap *r, struct vma_spec *v)
+{
+    v->pgoff += (r->old - v->start) >> PAGE_SHIFT;
+    v->start = r->new_addr;
+    v->end = r->new_addr + r->new_len;
+    return map_locked(r->mm, v);
+}
+
+// The edit lock is held; v->file is counted by us. The new address, or an error.
+static s64 remap_locked(struct remap *r, struct vma_spec *v)
+{
+    bool fixed = r->flags & MREMAP_FIXED;
+    bool must_move = fixed || (r->flags & MREMAP_DONTUNMAP) || r->old_len == 0;
+    int err;
+
+    if (!fixed && r->old_len > r->new_len) {
+        err = unmap_locked(r->mm, r->old + r->new_len, r->old + r->old_len);
+        return err ? err : (s64)r->old;
+    }
+    if (!must_move) {
+        if (r->old_len == r->new_len) {
+            return (s64)r->old;
+        }
+        err = remap_grow_in_place(r, v);
+        if (!err) {
+            return (s64)r->old;
+        }
+        if (!(r->flags & MREMAP_MAYMOVE)) {
+            return -ENOMEM;
+        }
+    }
+    if (!fixed) {
+        err = vma_find_gap(r->mm, r->new_len, &r->new_addr);
+    } else {
+        err = unmap_locked(r->mm, r->new_addr, r->new_addr + r->new_len);
+        if (!err && r->old_len > r->new_len) {
+            err = unmap_locked(r->mm, r->old + r->new_len, r->old + r->old_len);
+            r->old_len = r->new_len;
+        }
+    }
+    if (err) {
+        return err;
+    }
+    err = r->old_len == 0 ? remap_duplicate(r, v) : remap_move(r, v);
+    return err ? err : (s64)r->new_addr;
+}
+
+static int remap_check(const struct remap *r)
+{
+    const unsigned f = r->flags;
+    if ((f & ~(MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP)) ||
+        ((f & (MREMAP_FIXED | MREMAP_DONTUNMAP)) && !(f & MREMAP_MAYMOVE)) ||
+        ((f & MREMAP_DONTUNMAP) && r->old_len != r->new_len) || (r->old & ~PAGE_MASK) ||
+        r->new_len == 0) {
+        return -EINVAL;
+    }
+    return f & MREMAP_FIXED ? remap_fixed_check(r) : r->new_len > USER_END ? -ENOMEM : 0;
+}
+
+s64 mm_mremap(struct mm *mm, vaddr_t old, u64 old_len, u64 new_len, unsigned flags, vaddr_t new_addr)
+{
+    struct remap r = {.mm = mm,
+                      .old = old,
+                      .new_addr = new_addr,
+                      .old_len = page_align_up(old_len),
+                      .new_len = page_align_up(new_len),
+                      .flags = flags};
+    struct vma_spec v;
+    struct edit e;
+    int err = remap_check(&r);
+    if (err) {
+        return err;
+    }
+    err = edit_begin(&e, mm);
+    if (err) {
+        return err;
+    }
+    s64 result = remap_find(&r, &v);
+    if (!result) {
+        struct file *file = v.file ? file_get(v.file) : NULL; // outlives the source VMA
+        result = remap_locked(&r, &v);
+        if (file) {
+            file_put(file);
+        }
+    }
+    edit_end(&e);
+    if (result >= 0 && (v.flags & VMA_LOCKED) && r.new_len > old_len) {
+        mm_populate(mm, (vaddr_t)result, (vaddr_t)result + r.new_len, true);
+    }
+    return result;
+}

@@ -1,0 +1,253 @@
+// Page tables: walked without a lock, installed and detached under the locks of the tables.
+//
+// The problem. A fault walks from the top-level table to a leaf table while other CPUs install the
+// tables it misses and munmap takes empty ones away. No lock of the address space protects the walk.
+//
+// The idea. Every table is a page, and its struct page carries a lock, the number of entries in use
+// and one bit: `detached`.
+//
+//     parent  [ .. | x | .. ]      lock P protects every entry of the parent, P.nr_used, P.detached
+//                    |
+//     child   [ e e e e e e ]      lock C protects every entry of the child,  C.nr_used, C.detached
+//
+//   install a child    lock P; P attached? slot empty? store the slot (seq_cst); P.nr_used++; unlock
+//   detach a child     lock P, lock C; P attached, slot still C, C.nr_used == 0?
+//                      C.detached = true; slot = empty; P.nr_used--; unlock both;
+//                      shoot down (the MMU may have cached the slot), then free by RCU
+//   change an entry    lock C; C attached? then everything above C is too, for a table with a used
+//                      entry is never detached; change; unlock
+//
+// A walker reads slots with acquire loads and follows them inside an RCU section: what it finds may
+// already be detached, but not freed. It finds out when it locks the leaf. So `detached` is the whole
+// re-check: no entry above needs to be read again (invariant 3).
+//
+// A table can only be detached when it is empty, whoever's addresses it covers. So munmap may detach
+// a table under a neighbouring VMA that has not been touched: its next fault walks again. No range of
+// VMAs has to be proved empty, and so two munmaps of neighbouring ranges need not agree who frees.
+//
+// The empty slot (invariant 2). munmap retires a VMA and then looks at slots; a fault installs a table
+// and then asks whether its VMA is live. Store buffering: both could read the old value.
+//
+//     fault                                   munmap
+//     slot = table        (pte_write_seq)     vma->state = DEAD     (store_seq, edit_retire)
+//     lock leaf; state?   (load_seq)          slot?                 (pte_read_seq, zap and prune)
+//
+// All four are seq_cst, so one of them sees the other. If munmap sees the table it zaps and prunes
+// it. If the fault sees DEAD it installs nothing, and when the table it stands in is empty it prunes
+// the table itself (fault_prune in fault.c): otherwise the table would leak.
+//
+// Rejected: one page_table_lock for the upper levels (a shared line for all CPUs that touch new
+// memory); freeing tables only under ranges without VMAs, found through the VMA tree (two writers
+// must then agree; a fault could not clean up after itself).
+
+#include <arch/mmu.h>
+#include <k/assert.h>
+#include <k/errno.h>
+#include <k/percpu.h>
+#include <k/rcu.h>
+#include <mm.h>
+#include <pgtable.h>
+#include <smp.h>
+#include <tlb.h>
+
+static DEFINE_PER_CPU(long, pt_count);
+
+long pt_nr_tables(void)
+{
+    long sum = 0;
+    unsigned c;
+    for_each_online_cpu(c) {
+        sum += per_cpu(pt_count, c);
+    }
+    return sum;
+}
+
+static enum lock_rank pt_rank(unsigned level)
+{
+    return RANK_PT_LEAF - level;
+}
+_Static_assert(RANK_PT_LEAF - (PT_LEVELS - 1) == RANK_PT_UPPER, "a rank for each level");
+
+static struct page *pt_table_alloc(struct mm *mm, unsigned level, enum gfp gfp)
+{
+    struct page *t = page_alloc(gfp | GFP_ZERO);
+    if (!t) {
+        return NULL;
+    }
+    store_relaxed(&t->flags, PG_TABLE);
+    spin_init(&t->ptl, pt_rank(level));
+    t->nr_used = 0;
+    t->level = level;
+    t->detached = false;
+    this_cpu(pt_count)++;
+    mm->cpu[cpu_id()].nr_tables++;
+    return t;
+}
+
+static void pt_table_free(struct page *t)
+{
+    store_relaxed(&t->flags, 0);
+    this_cpu(pt_count)--;
+    page_free(t);
+}
+
+static void pt_table_free_rcu_cb(struct rcu_head *head)
+{
+    pt_table_free(container_of(head, struct page, rcu));
+}
+
+void pt_table_free_rcu(struct page *t)
+{
+    call_rcu(&t->rcu, pt_table_free_rcu_cb);
+}
+
+int pt_create_root(struct mm *mm)
+{
+    struct page *t = pt_table_alloc(mm, PT_TOP, GFP_KERNEL);
+    if (!t) {
+        return -ENOMEM;
+    }
+    mm->root = page_to_phys(t);
+    mmu_init_root(page_addr(t));
+    return 0;
+}
+
+void pt_free_root(struct mm *mm)
+{
+    struct page *t = pfn_to_page(mm->root >> PAGE_SHIFT);
+    assert(t->nr_used == 0);
+    pt_table_free(t);
+}
+
+static struct page *pt_root(struct mm *mm, vaddr_t addr)
+{
+    return pfn_to_page(mm_root(mm, addr) >> PAGE_SHIFT);
+}
+
+struct page *pt_find_leaf_rcu(struct mm *mm, vaddr_t addr)
+{
+    struct page *t = pt_root(mm, addr);
+    for (unsigned level = PT_TOP; level > 0; level--) {
+        pte_t e = pte_read_seq(table_slot(t, addr)); // pairs with pt_install
+        if (pte_is_empty(e)) {
+            return NULL;
+        }
+        t = pte_table_page(e);
+    }
+    return t;
+}
+
+// Put a new table into the empty slot of `parent`, or find that somebody else just did.
+static cold int pt_install(struct mm *mm, struct page *parent, struct pte_slot *slot)
+{
+    struct page *t = pt_table_alloc(mm, parent->level - 1, GFP_NOWAIT);
+    if (!t) {
+        return -ENOMEM;
+    }
+    int err = 0;
+    spin_lock(&parent->ptl);
+    if (parent->detached) {
+        err = -EAGAIN;
+    } else if (pte_is_empty(pte_read(slot))) {
+        // Publishes the cleared table; seq_cst: see "the empty slot" above.
+        pte_write_seq(slot, pte_make_table(page_to_phys(t))); // DOC: empty-slot
+        parent->nr_used++;
+        t = NULL;
+    }
+    spin_unlock(&parent->ptl);
+    if (t) {
+        mm->cpu[cpu_id()].nr_tables--;
+        pt_table_free(t);
+    }
+    return err;
+}
+
+int pt_walk_leaf_nosleep(struct mm *mm, vaddr_t addr, struct page **leaf)
+{
+    struct page *t = pt_root(mm, addr);
+    for (unsigned level = PT_TOP; level > 0; level--) {
+        struct pte_slot *slot = table_slot(t, addr);
+        pte_t e = pte_read(slot);
+        if (unlikely(pte_is_empty(e))) {
+            int err = pt_install(mm, t, slot);
+            if (err) {
+                return err;
+            }
+            e = pte_read(slot);
+            if (pte_is_empty(e)) {
+                return -EAGAIN; // pruned again already
+            }
+        }
+        t = pte_table_page(e);
+    }
+    *leaf = t;
+    return 0;
+}
+
+// Try to unhook `child` from `slot` of `parent`. True: it is detached and its parent may be empty now.
+static bool pt_detach(struct page *parent, struct pte_slot *slot, struct page *child)
+{
+    bool done = false;
+    spin_lock(&parent->ptl);
+    pte_t e = pte_read(slot);
+    if (!parent->detached && !pte_is_empty(e) && pte_table_page(e) == child) {
+        spin_lock(&child->ptl);
+        if (child->nr_used == 0) {
+            child->detached = true;
+            pte_write(slot, pte_none());
+            parent->nr_used--;
+            done = true;
+        }
+        spin_unlock(&child->ptl);
+    }
+    spin_unlock(&parent->ptl);
+    return done;
+}
+
+void pt_prune(struct mm *mm, vaddr_t addr, struct tlb_batch *batch)
+{
+    struct page *path[PT_LEVELS];
+    unsigned bottom = PT_TOP;
+
+    rcu_read_lock();
+    path[PT_TOP] = pt_root(mm, addr);
+    while (bottom > 0) {
+        pte_t e = pte_read_seq(table_slot(path[bottom], addr)); // pairs with pt_install
+        if (pte_is_empty(e)) {
+            break;
+        }
+        path[bottom - 1] = pte_table_page(e);
+        bottom--;
+    }
+    // A gap in the middle leaves an upper table that may be empty: start from the lowest one found.
+    for (unsigned level = bottom; level < PT_TOP; level++) {
+        struct page *child = path[level];
+        struct page *parent = path[level + 1];
+        if (!pt_detach(parent, table_slot(parent, addr), child)) {
+            break;
+        }
+        mm->cpu[cpu_id()].nr_tables--;
+        tlb_note(batch, addr);
+        tlb_add_table(batch, child);
+    }
+    rcu_read_unlock();
+}
+
+struct page *pt_next_leaf_rcu(struct mm *mm, vaddr_t *addr, vaddr_t end)
+{
+    while (*addr < end) {
+        struct page *t = pt_root(mm, *addr);
+        while (t->level > 0) {
+            pte_t e = pte_read_seq(table_slot(t, *addr)); // pairs with pt_install
+            if (pte_is_empty(e)) {
+                break;
+            }
+            t = pte_table_page(e);
+        }
+        if (t->level == 0 || (t->level < PT_TOP && t->nr_used == 0)) {
+            return t;
+        }
+        *addr = align_down(*addr, pt_span(t->level)) + pt_span(t->level);
+    }
+    return NULL;
+}

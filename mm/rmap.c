@@ -1,0 +1,74 @@
+// The reverse map of files: which VMAs may map a page of this file.
+//
+// A VMA joins mapping->i_mmap before the tree publishes it and leaves after its entries are zapped
+// and flushed. So truncate, which walks the list under i_mmap_lock, meets every VMA that could hold an
+// entry for a page it removed; one that joins later finds page->mapping cleared when it installs.
+//
+// The walk clears entries under the table locks alone, without the edit lock of the address space: the
+// VMA's mm cannot go away while the VMA is listed (exit removes its VMAs first), and tables that are
+// detached meanwhile are noticed under their lock. What the walk finds empty may still be in a TLB if
+// munmap is between clearing and flushing; tlb_settle waits for that (R9).
+
+#include <filemap.h>
+#include <fs.h>
+#include <k/lock.h>
+#include <mm.h>
+#include <rmap.h>
+#include <tlb.h>
+#include <vma.h>
+
+static struct mapping *vma_mapping(const struct vma *v)
+{
+    return v->file ? v->file->mapping : NULL;
+}
+
+void rmap_link(struct vma *v)
+{
+    struct mapping *m = vma_mapping(v);
+    if (m) {
+        mutex_lock(&m->i_mmap_lock);
+        list_add_tail(&m->i_mmap, &v->i_mmap_link);
+        mutex_unlock(&m->i_mmap_lock);
+    }
+}
+
+void rmap_unlink(struct vma *v)
+{
+    struct mapping *m = vma_mapping(v);
+    if (m) {
+        mutex_lock(&m->i_mmap_lock);
+        list_del(&v->i_mmap_link);
+        mutex_unlock(&m->i_mmap_lock);
+    }
+}
+
+// The part of v that maps pages [first, last]; false if none does.
+static bool vma_file_range(const struct vma *v, u64 first, u64 last, vaddr_t *start, vaddr_t *end)
+{
+    u64 nr = (v->end - v->start) >> PAGE_SHIFT;
+    u64 lo = max(first, v->pgoff), hi = min(last, v->pgoff + nr - 1);
+    if (lo > hi) {
+        return false;
+    }
+    *start = v->start + ((lo - v->pgoff) << PAGE_SHIFT);
+    *end = v->start + ((hi - v->pgoff + 1) << PAGE_SHIFT);
+    return true;
+}
+
+void rmap_unmap_file(struct mapping *m, u64 first, u64 last, bool cows)
+{
+    struct vma *v;
+    mutex_lock(&m->i_mmap_lock);
+    list_for_each_entry(v, &m->i_mmap, i_mmap_link) {
+        vaddr_t start, end;
+        struct tlb_batch b;
+        if (!vma_file_range(v, first, last, &start, &end)) {
+            continue;
+        }
+        tlb_begin(&b, v->mm);
+        zap_range(v->mm, start, end, (cows ? 0 : ZAP_FILE_ONLY) | ZAP_FLUSH_EACH, &b);
+        tlb_end(&b);
+        tlb_settle(v->mm);
+    }
+    mutex_unlock(&m->i_mmap_lock);
+}

@@ -1,0 +1,97 @@
+// Clearing ranges of entries: munmap, MADV_DONTNEED, truncate, exit.
+//
+// The order is always: entries are cleared under the lock of their table, translations are shot down,
+// and only then are pages given back (tlb.c). Two kinds of callers differ in when they must flush:
+//
+//   the VMA is dead (munmap)     nobody installs into the range any more, the flush may wait for the
+//                                end of the batch; truncate, which may find the entries empty
+//                                meanwhile, asks tlb_settle
+//   the VMA lives on (DONTNEED)  a fault may fill an entry the moment the table lock is dropped, and
+//                                another thread could still read the old page: flush before (R7)
+
+#include <k/assert.h>
+#include <k/rcu.h>
+#include <page.h>
+#include <pgtable.h>
+#include <rmap.h>
+#include <sched.h>
+#include <tlb.h>
+#include "mm_priv.h"
+
+#define ZAP_BATCH_PAGES 4096 // flush and free after so many pages
+
+// The table is locked. What happens to the page behind a cleared entry.
+static void zap_page(struct tlb_batch *b, struct mm_cpu *count, pte_t e, vaddr_t addr)
+{
+    struct page *page = pte_table_page(e);
+    u32 flags = load_relaxed(&page->flags);
+    tlb_note(b, addr);
+    if (flags & PG_FILE) {
+        if (pte_is_dirty(e) && !(flags & PG_DIRTY)) {
+            atomic_fetch_or(&page->flags, PG_DIRTY);
+        }
+        count->nr_file--;
+    } else if (!(flags & PG_RESERVED)) {
+        count->nr_anon--;
+        // A reference of 1 is ours: new ones are taken under this table's lock only.
+        if (load_acquire(&page->ref) == 1 || atomic_fetch_sub(&page->ref, 1) == 1) {
+            tlb_add_page(b, page);
+        }
+    }
+}
+
+static void zap_leaf(struct mm *mm, struct page *table, vaddr_t addr, vaddr_t end, unsigned flags,
+                     struct tlb_batch *b)
+{
+    struct mm_cpu *count = mm_this_cpu(mm);
+    struct pte_slot *slot = table_slot(table, addr);
+
+    spin_lock(&table->ptl);
+    for (; addr < end && table->nr_used; addr += PAGE_SIZE, slot++) {
+        pte_t e = pte_read(slot);
+        if (pte_is_empty(e)) {
+            continue;
+        }
+        if ((flags & ZAP_FILE_ONLY) &&
+            !(load_relaxed(&pte_table_page(e)->flags) & PG_FILE)) {
+            continue;
+        }
+        // The MMU may set accessed or dirty until the entry is gone: read and clear in one step.
+        e = pte_exchange(slot, pte_none());
+        table->nr_used--;
+        zap_page(b, count, e, addr);
+    }
+    if ((flags & ZAP_FLUSH_EACH) && b->start != b->end) {
+        tlb_shoot(mm, b->start, b->end, false);
+        b->start = b->end = 0;
+    }
+    spin_unlock(&table->ptl);
+}
+
+void zap_range(struct mm *mm, vaddr_t start, vaddr_t end, unsigned flags, struct tlb_batch *b)
+{
+    vaddr_t addr = start;
+    while (addr < end) {
+        rcu_read_lock();
+        struct page *table = pt_next_leaf_rcu(mm, &addr, end);
+        if (!table) {
+            rcu_read_unlock();
+            break;
+        }
+        vaddr_t next = align_down(addr, pt_span(table->level + 1)) + pt_span(table->level + 1);
+        next = min(next, end);
+        if (table->level == 0) {
+            zap_leaf(mm, table, addr, next, flags, b);
+        }
+        bool empty = table->nr_used == 0;
+        rcu_read_unlock();
+        if ((flags & ZAP_PRUNE) && empty) {
+            pt_prune(mm, addr, b);
+        }
+        if (b->nr_pages >= ZAP_BATCH_PAGES || b->nr_tables >= ZAP_BATCH_PAGES) {
+            tlb_flush(b);
+        }
+        cond_resched();
+        addr = next;
+    }
+}
