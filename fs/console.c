@@ -2,8 +2,8 @@
 //
 // The console edits lines as a terminal in its usual mode does: a reader gets a line once it is
 // complete; backspace and ^U work, ^D ends a line or, on an empty one, the input; what is typed is
-// echoed. Bytes are taken from the serial port when somebody reads or polls, under tty_lock, which is
-// never held over user memory.
+// echoed. Bytes are taken from the serial port when somebody reads or polls, under tty_lock, which
+// is never held over user memory.
 //
 // The host channel is not a terminal: its streams behave like pipes.
 #include <arch/boot.h>
@@ -168,7 +168,10 @@ static s64 console_ioctl(struct file *f, unsigned cmd, u64 arg)
         u32 iflag, oflag, cflag, lflag;
         u8 line, cc[19];
     } termios = {
-        .iflag = 0400, .oflag = 05, .cflag = 02275, .lflag = 0105072, // as a Linux console starts
+        .iflag = 0400,
+        .oflag = 05,
+        .cflag = 02275,
+        .lflag = 0105072, // as a Linux console starts
         .cc = {3, 28, KEY_DELETE, KEY_KILL, KEY_EOF, 0, 1},
     };
     u16 window[4] = {24, 80, 0, 0};
@@ -195,7 +198,8 @@ const struct file_ops console_fops = {
     .stream = true,
 };
 
-// ---- The host's streams ----------------------------------------------------------------------------
+// ---- The host's streams
+// ----------------------------------------------------------------------------
 
 // inode->data is the stream: 0 input, 1 output, 2 errors.
 static ssize_t hoststream_read(struct file *f, void *user, size_t n, u64 *pos)

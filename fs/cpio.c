@@ -1,14 +1,17 @@
 // The initramfs: a cpio archive ("newc") unpacked into the root file system.
 //
-//     "070701" 13 fields of 8 hex digits | name NUL | pad to 4 | data | pad to 4 | next ... TRAILER!!!
+//     "070701" 13 fields of 8 hex digits | name NUL | pad to 4 | data | pad to 4 | next ...
+//     TRAILER!!!
 //
-// The archive is input from outside: every length is compared with what is left before it is used, and
-// a bad record ends the unpacking with a message that says where, keeping what came before. One record
-// that cannot be made (a kind of file we lack, a name that is taken) is reported and left out.
+// The archive is input from outside: every length is compared with what is left before it is used,
+// and a bad record ends the unpacking with a message that says where, keeping what came before. One
+// record that cannot be made (a kind of file we lack, a name that is taken) is reported and left
+// out.
 //
-// Linux concatenates archives with zeroes between; so do we: after a trailer, zeroes are skipped and
-// another archive may follow. Hard links: only the last record of a group has the data, the others are
-// empty; we make a separate empty file for those and say so, as no tool of ours writes them.
+// Linux concatenates archives with zeroes between; so do we: after a trailer, zeroes are skipped
+// and another archive may follow. Hard links: only the last record of a group has the data, the
+// others are empty; we make a separate empty file for those and say so, as no tool of ours writes
+// them.
 #include <k/printk.h>
 #include <k/string.h>
 #include <page.h>

@@ -1,16 +1,16 @@
 // Descriptor tables.
 //
-// read, write and mmap look a descriptor up and must not meet on a lock to do it. So the array of files
-// is read under RCU: fd_get takes a reference unless the count is 0 already, which is why a file's
-// memory is freed by RCU (file.c). Writers (open, close, dup) take files->lock; a table that grows is
-// copied, published and the old one freed by RCU.
+// read, write and mmap look a descriptor up and must not meet on a lock to do it. So the array of
+// files is read under RCU: fd_get takes a reference unless the count is 0 already, which is why a
+// file's memory is freed by RCU (file.c). Writers (open, close, dup) take files->lock; a table that
+// grows is copied, published and the old one freed by RCU.
 //
 //     fd_get                              close
 //     rcu; f = slot                       lock; slot = NULL; unlock
 //     ref > 0 ? ref + 1                   file_put: ref - 1; at 0: release ... call_rcu(free)
 //
-// If fd_get comes second, the slot is empty; if it saw the file before, its memory is still there and
-// the count decides.
+// If fd_get comes second, the slot is empty; if it saw the file before, its memory is still there
+// and the count decides.
 #include <k/assert.h>
 #include <k/rcu.h>
 #include <k/string.h>
@@ -21,17 +21,17 @@
 #define FDS_MAX   (1u << 20)
 
 struct fdarray {
-    unsigned size;                // [I]
+    unsigned size; // [I]
     struct rcu_head rcu;
     _Atomic(struct file *) file[]; // [r, files->lock]
 };
 
 struct files {
     atomic_int ref;
-    struct mutex lock; // RANK_FDTABLE
+    struct mutex lock;               // RANK_FDTABLE
     _Atomic(struct fdarray *) array; // [r, lock]
-    u64 *cloexec;      // [lock] a bit per descriptor
-    unsigned first_free; // [lock] none below is free
+    u64 *cloexec;                    // [lock] a bit per descriptor
+    unsigned first_free;             // [lock] none below is free
 };
 
 static struct fdarray *fdarray_new(unsigned size)
@@ -118,7 +118,8 @@ struct file *fd_get(int fd)
     return f;
 }
 
-// ---- Writers -----------------------------------------------------------------------------------------
+// ---- Writers
+// -----------------------------------------------------------------------------------------
 
 static void fdarray_free_rcu(struct rcu_head *head)
 {

@@ -1,8 +1,8 @@
 // Files, 2: open files.
 //
-// A struct file is what open() makes and descriptors, mappings and calls in progress share: a count,
-// the position, the flags. fd_get (fs/fdtable.c) looks at it without a lock, so its memory goes by RCU;
-// everything else of it is gone when release has run.
+// A struct file is what open() makes and descriptors, mappings and calls in progress share: a
+// count, the position, the flags. fd_get (fs/fdtable.c) looks at it without a lock, so its memory
+// goes by RCU; everything else of it is gone when release has run.
 #include <k/assert.h>
 #include <k/string.h>
 #include "fs_priv.h"

@@ -1,8 +1,8 @@
 // Dropping a file where sleeping is not allowed.
 //
-// The last put of a file may evict its inode, which takes sleeping locks. VMAs let go of their files in
-// RCU callbacks, so a put that turns out to be the last is handed to a kernel thread through a
-// lock-free chain; every other put is a plain decrement on the spot.
+// The last put of a file may evict its inode, which takes sleeping locks. VMAs let go of their
+// files in RCU callbacks, so a put that turns out to be the last is handed to a kernel thread
+// through a lock-free chain; every other put is a plain decrement on the spot.
 
 #include <fs.h>
 #include <k/assert.h>

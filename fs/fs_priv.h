@@ -13,13 +13,12 @@ extern struct super *vfs_supers; // [vfs_lock]
 
 #define FILE_SIZE_MAX ((u64)INT64_MAX & PAGE_MASK)
 
-// --- vfs.c ---
-// A new inode with one reference, a fresh number and nlink 1. NULL: no memory.
+// --- vfs.c --- A new inode with one reference, a fresh number and nlink 1. NULL: no memory.
 struct inode *inode_new(struct super *sb, u32 mode);
-void inode_touch(struct inode *i); // mtime and ctime are now
+void inode_touch(struct inode *i);                    // mtime and ctime are now
 struct super *super_new(const char *type, u32 magic); // NULL: no memory
-// Cover the directory `at` by a file system's root (whose reference is taken over). Namespace locked.
-// -EBUSY: already a mount point.
+// Cover the directory `at` by a file system's root (whose reference is taken over). Namespace
+// locked. -EBUSY: already a mount point.
 int mount_locked(struct inode *at, struct inode *root, const char *where);
 // The path of a directory: allocated; NULL: no memory or removed. Namespace locked.
 char *dir_path_locked(struct inode *dir);
@@ -36,9 +35,9 @@ struct walk {
     bool trailing;               // slashes behind it: must be a directory
     bool dots;                   // "." or "..", or the root: dir is the thing itself
     bool dotdot;
-    bool absent;                 // walk_last: -ENOENT was about `name` in `dir` itself
-    unsigned links;              // symbolic links followed
-    char *buf, *rest;            // what is still to be walked: [rest, NUL) in buf
+    bool absent;      // walk_last: -ENOENT was about `name` in `dir` itself
+    unsigned links;   // symbolic links followed
+    char *buf, *rest; // what is still to be walked: [rest, NUL) in buf
 };
 // walk_begin locks the namespace and walks up to the last component; walk_end always follows,
 // unlocks and lets go. start NULL: the current directory.
@@ -48,8 +47,8 @@ void walk_end(struct walk *w);
 int walk_begin_locked(struct walk *w, struct inode *start, const char *path);
 void walk_end_locked(struct walk *w);
 // Look the last component up; follow: through symbolic links, after which w->dir and w->name are
-// the place of the final target. *out counted; -ENOENT with `absent`: dir and name say where it would
-// be, otherwise something on the way is missing.
+// the place of the final target. *out counted; -ENOENT with `absent`: dir and name say where it
+// would be, otherwise something on the way is missing.
 int walk_last(struct walk *w, bool follow, struct inode **out);
 // Cross the mounts that cover *i.
 void walk_cross_mounts(struct inode **i);
@@ -65,7 +64,7 @@ struct inode *cwd_get(void); // counted
 int vfs_open_at(struct inode *start, const char *path, unsigned flags, u32 mode, struct file **out);
 
 // --- ramdir.c: directories in memory, used by every file system here ---
-extern const struct inode_ops ramdir_ops;      // users may create
+extern const struct inode_ops ramdir_ops;       // users may create
 extern const struct inode_ops ramdir_fixed_ops; // they may not
 extern const struct inode_ops symlink_ops;
 struct inode *ramdir_new(struct super *sb, u32 mode, bool fixed);
@@ -86,7 +85,7 @@ struct dirent_sink {
 bool dirent_emit(struct dirent_sink *s, const char *name, u64 ino, u32 mode, u64 next);
 
 // --- file systems ---
-struct inode *tmpfs_mount(void);  // a new one; its root, NULL: no memory
+struct inode *tmpfs_mount(void); // a new one; its root, NULL: no memory
 struct inode *tmpfs_make_file(struct super *sb, u32 mode);
 struct inode *slowfs_mount(void);
 struct inode *devfs_mount(void);

@@ -1,8 +1,8 @@
 // Files, 3: walking paths.
 //
-// A walk holds vfs_lock from walk_begin to walk_end, so what it finds stays as found until the caller
-// has acted on it: create, unlink and rename need no second look. It stops before the last component,
-// because each caller does something else with it; walk_last looks that one up.
+// A walk holds vfs_lock from walk_begin to walk_end, so what it finds stays as found until the
+// caller has acted on it: create, unlink and rename need no second look. It stops before the last
+// component, because each caller does something else with it; walk_last looks that one up.
 //
 //     /usr/bin/cc        dir = /usr/bin, name = "cc"
 //     lib/               dir = current,  name = "lib", trailing
@@ -252,7 +252,8 @@ int walk_last(struct walk *w, bool follow, struct inode **out)
     }
 }
 
-// ---- For the calls -----------------------------------------------------------------------------------
+// ---- For the calls
+// -----------------------------------------------------------------------------------
 
 int user_path(u64 user, bool empty_ok, char **out)
 {

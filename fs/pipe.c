@@ -1,9 +1,9 @@
 // Pipes: 64 KiB of bytes between writers and readers.
 //
 // One sleeping lock per pipe; the copy to or from user memory happens under it (a fault there takes
-// only locks that rank later). head and tail run freely, so head - tail is what is in the pipe; they
-// are atomics because sleepers look at them without the lock. A write of up to PIPE_ATOMIC bytes waits
-// until all of it fits, so it is never mixed with another's.
+// only locks that rank later). head and tail run freely, so head - tail is what is in the pipe;
+// they are atomics because sleepers look at them without the lock. A write of up to PIPE_ATOMIC
+// bytes waits until all of it fits, so it is never mixed with another's.
 //
 // Both ends are struct files on one inode that owns the pipe; the inode goes when both are closed.
 #include <arch/uaccess.h>
@@ -13,8 +13,8 @@
 #include <signal.h>
 #include "fs_priv.h"
 
-#define PIPE_SIZE 65536u
-#define PIPE_ATOMIC  4096u
+#define PIPE_SIZE   65536u
+#define PIPE_ATOMIC 4096u
 
 struct pipe {
     struct mutex lock;            // RANK_PIPE
@@ -98,8 +98,7 @@ static ssize_t pipe_write_some(struct pipe *p, const u8 *buf, size_t n, bool tog
         r = -EPIPE;
     } else if (room && (!together || room >= n)) {
         size_t some = min(n, room);
-        size_t done =
-            pipe_move(p, (u8 *)(uintptr_t)buf, some, load_relaxed(&p->head), false);
+        size_t done = pipe_move(p, (u8 *)(uintptr_t)buf, some, load_relaxed(&p->head), false);
         store_release(&p->head, load_relaxed(&p->head) + (unsigned)done);
         r = done ? (ssize_t)done : -EFAULT;
     }

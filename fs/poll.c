@@ -1,9 +1,10 @@
 // poll and ppoll: wait until one of several files has something.
 //
-// A poller stands in several wait queues at once. Each round asks every file for its events and has it
-// put the poller back into the queues it is no longer in (the wakers take waiters off). A file's poll
-// function may itself sleep for a lock, which ends with the state RUNNABLE; so the state is set to
-// SLEEPING only after the round, and what may have happened since is found in the waiters themselves:
+// A poller stands in several wait queues at once. Each round asks every file for its events and has
+// it put the poller back into the queues it is no longer in (the wakers take waiters off). A file's
+// poll function may itself sleep for a lock, which ends with the state RUNNABLE; so the state is
+// set to SLEEPING only after the round, and what may have happened since is found in the waiters
+// themselves:
 //
 //      poller                              waker
 //      round: queue, look at events        make the event true
@@ -204,8 +205,7 @@ s64 sys_ppoll(const u64 *a)
             return -EINVAL;
         }
         bool far = (u64)ts.tv_sec > (1ull << 33);
-        deadline = far ? TIME_NEVER
-                       : deadline_in((u64)ts.tv_sec * NSEC_PER_SEC + (u64)ts.tv_nsec);
+        deadline = far ? TIME_NEVER : deadline_in((u64)ts.tv_sec * NSEC_PER_SEC + (u64)ts.tv_nsec);
     }
     int err = signal_mask_swap_user(a[3], a[4]);
     if (err) {

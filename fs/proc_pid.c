@@ -1,8 +1,9 @@
 // /proc/PID: what a process may learn about itself.
 //
 // These inodes are made at each look-up and go with the last user. There is one process as long as
-// fork is missing, so what needs an address space or descriptors answers for the caller's own process
-// and is empty for another: a process may end while it is looked at, and nothing pins its parts yet.
+// fork is missing, so what needs an address space or descriptors answers for the caller's own
+// process and is empty for another: a process may end while it is looked at, and nothing pins its
+// parts yet.
 #include <k/printk.h>
 #include <k/string.h>
 #include <mm.h>
@@ -104,10 +105,10 @@ static size_t stat_chunk(struct inode *i, u64 *pos, char *buf, size_t size)
     }
     usage_get(p, &u);
     u64 tick_ns = NSEC_PER_SEC / USER_HZ;
-    size_t n = text_add(buf, size, 0, "%d (%s) R %d %d %d 0 -1 0 %lu 0 0 0 %lu 0 0 0 20 0 %u 0 ",
-                        p->pid, current_thread()->name, p->ppid, p->pgid, p->sid,
-                        (unsigned long)u.faults, (unsigned long)(process_runtime_ns(p) / tick_ns),
-                        u.threads);
+    size_t n =
+        text_add(buf, size, 0, "%d (%s) R %d %d %d 0 -1 0 %lu 0 0 0 %lu 0 0 0 20 0 %u 0 ", p->pid,
+                 current_thread()->name, p->ppid, p->pgid, p->sid, (unsigned long)u.faults,
+                 (unsigned long)(process_runtime_ns(p) / tick_ns), u.threads);
     n = text_add(buf, size, n, "%lu %lu %lu %lu 0 0 %lu 0 0 0 0 0 0 0 0 0 17 0 0 0 0 0 0 0 0 0 ",
                  (unsigned long)(p->start_ns / tick_ns), (unsigned long)(u.total << PAGE_SHIFT),
                  (unsigned long)u.rss, (unsigned long)p->rlimit[RLIMIT_RSS].cur,
@@ -134,13 +135,14 @@ static const struct pid_file {
     const char *name;
     struct text_ops ops;
 } pid_files[] = {
-    {"maps", {.chunk = maps_chunk}},     {"cmdline", {.chunk = cmdline_chunk}},
+    {"maps", {.chunk = maps_chunk}},       {"cmdline", {.chunk = cmdline_chunk}},
     {"environ", {.chunk = environ_chunk}}, {"comm", {.chunk = comm_chunk}},
-    {"status", {.chunk = status_chunk}}, {"stat", {.chunk = stat_chunk}},
+    {"status", {.chunk = status_chunk}},   {"stat", {.chunk = stat_chunk}},
     {"statm", {.chunk = statm_chunk}},
 };
 
-// ---- Links -----------------------------------------------------------------------------------------
+// ---- Links
+// -----------------------------------------------------------------------------------------
 
 static ssize_t path_copy(const struct file *f, char *buf, size_t size)
 {
@@ -204,7 +206,8 @@ static struct inode *link_new(struct inode *dir, const struct inode_ops *ops, u6
     return i;
 }
 
-// ---- Directories -----------------------------------------------------------------------------------
+// ---- Directories
+// -----------------------------------------------------------------------------------
 
 // A directory inode with a parent and a name, of process number pid.
 static struct inode *dir_new(struct inode *parent, const char *name, u64 pid,

@@ -100,7 +100,8 @@ static size_t thp_show(char *buf, size_t size)
     return text_add(buf, size, 0, "always madvise [never]\n");
 }
 
-// ---- Trees -----------------------------------------------------------------------------------------
+// ---- Trees
+// -----------------------------------------------------------------------------------------
 
 // A directory or a file of a tree that is described by its paths. Boot: no memory is fatal.
 struct leaf {

@@ -1,9 +1,10 @@
-// Directories in memory: tmpfs's, and with other files in them those of /dev, /proc, /sys and /slow.
+// Directories in memory: tmpfs's, and with other files in them those of /dev, /proc, /sys and
+// /slow.
 //
 // A directory is a list of entries in the order of their cookies, which only grow; readdir goes on
-// behind the cookie it stopped at, so that entries that come or go in between disturb nothing. A name
-// is found by comparing hashes along the list. Rejected: a hash table per directory, until someone
-// keeps thousands of files in one.
+// behind the cookie it stopped at, so that entries that come or go in between disturb nothing. A
+// name is found by comparing hashes along the list. Rejected: a hash table per directory, until
+// someone keeps thousands of files in one.
 //
 // All of it is guarded by vfs_lock. An entry holds a reference to its inode; a directory's inode
 // holds one to its parent (see vfs.c).
@@ -39,7 +40,7 @@ static struct entry *entry_find(struct inode *dir, const char *name)
     struct ramdir *d = dir->private;
     u32 hash = name_hash(name);
     struct entry *e;
-    list_for_each_entry(e, &d->entries, link) {
+    list_for_each_entry (e, &d->entries, link) {
         if (e->hash == hash && strcmp(e->name, name) == 0) {
             return e;
         }
@@ -114,7 +115,7 @@ struct inode *ramdir_first_child(struct inode *dir, struct inode *after)
     struct ramdir *d = dir->private;
     bool found = !after;
     struct entry *e;
-    list_for_each_entry(e, &d->entries, link) {
+    list_for_each_entry (e, &d->entries, link) {
         if (found) {
             return e->inode;
         }
@@ -254,7 +255,7 @@ void ramdir_readdir(struct inode *dir, u64 *pos, struct dirent_sink *sink)
 {
     struct ramdir *d = dir->private;
     struct entry *e;
-    list_for_each_entry(e, &d->entries, link) {
+    list_for_each_entry (e, &d->entries, link) {
         if (e->cookie < *pos) {
             continue;
         }
@@ -291,7 +292,8 @@ const struct inode_ops ramdir_fixed_ops = {
     .evict = ramdir_evict,
 };
 
-// ---- Symbolic links ----------------------------------------------------------------------------------
+// ---- Symbolic links
+// ----------------------------------------------------------------------------------
 
 static ssize_t symlink_readlink(struct inode *link, char *buf, size_t size)
 {

@@ -1,8 +1,8 @@
 // slowfs, mounted at /slow: a file system whose disk is as slow and as bad as a test asks.
 //
 // Its "disk" needs no memory: the 8-byte word at position p of any file is the number p. Reading a
-// page in sleeps slow_delay_ms first; every slow_fail_every-th read fails. Written data lives in the page
-// cache only; whatever is dropped from there reads as the disk's pattern again.
+// page in sleeps slow_delay_ms first; every slow_fail_every-th read fails. Written data lives in
+// the page cache only; whatever is dropped from there reads as the disk's pattern again.
 //
 //     slow_delay_ms           how long read_page and page_mkwrite sleep
 //     slow_fail_every         every n-th read_page says -EIO; 0: none
@@ -126,7 +126,8 @@ static struct inode *slow_make_file(struct super *sb, u32 mode)
     return i;
 }
 
-// ---- Knobs -----------------------------------------------------------------------------------------
+// ---- Knobs
+// -----------------------------------------------------------------------------------------
 
 // Names are locked, so the files stay; the pages go under each file's own lock.
 static void slow_drop_dir(struct inode *dir)

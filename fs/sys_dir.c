@@ -1,4 +1,4 @@
-// System calls: names. Make, remove, rename, link, list; the current directory; mount.
+// System calls: names. Make, remove, rename, link, list; the current directory.
 #include <arch/uaccess.h>
 #include <k/string.h>
 #include <proc.h>
@@ -7,7 +7,8 @@
 
 #define DENTS_MAX 32768
 
-// ---- Making ----------------------------------------------------------------------------------------
+// ---- Making
+// ----------------------------------------------------------------------------------------
 
 // The walk to a name that is to be made: 0, -EEXIST and others. want_dir: "name/" is fine.
 static int walk_new(struct walk *w, bool want_dir)
@@ -99,7 +100,8 @@ s64 sys_symlinkat(const u64 *a)
     return do_symlink(a[0], (int)a[1], a[2]);
 }
 
-// ---- Removing --------------------------------------------------------------------------------------
+// ---- Removing
+// --------------------------------------------------------------------------------------
 
 static int unlink_check(const struct walk *w, struct inode *i, bool rmdir, bool trailing)
 {
@@ -178,7 +180,8 @@ s64 sys_unlinkat(const u64 *a)
     return do_unlink((int)a[0], a[1], (u32)a[2] & AT_REMOVEDIR);
 }
 
-// ---- Renaming and linking --------------------------------------------------------------------------
+// ---- Renaming and linking
+// --------------------------------------------------------------------------
 
 static bool dir_is_within(struct inode *dir, const struct inode *top)
 {
@@ -345,7 +348,8 @@ s64 sys_linkat(const u64 *a)
     return with_two_walks((int)a[0], a[1], (int)a[2], a[3], flags, walk_link);
 }
 
-// ---- Listing ---------------------------------------------------------------------------------------
+// ---- Listing
+// ---------------------------------------------------------------------------------------
 
 bool dirent_emit(struct dirent_sink *s, const char *name, u64 ino, u32 mode, u64 next)
 {
@@ -424,7 +428,8 @@ s64 sys_getdents64(const u64 *a)
     return r;
 }
 
-// ---- The current directory -------------------------------------------------------------------------
+// ---- The current directory
+// -------------------------------------------------------------------------
 
 s64 sys_getcwd(const u64 *a)
 {
@@ -479,57 +484,4 @@ s64 sys_fchdir(const u64 *a)
 s64 sys_umask(const u64 *a)
 {
     return atomic_exchange(&current_process()->umask, (u32)a[0] & 0777);
-}
-
-// ---- Mounting --------------------------------------------------------------------------------------
-
-// What Linux programs mount at their start is there already; a fresh tmpfs is all that can be added.
-static int mount_type(const char *type, struct inode *at)
-{
-    static const char *const known[] = {"proc", "sysfs", "devtmpfs"};
-    for (unsigned i = 0; i < array_size(known); i++) {
-        if (strcmp(type, known[i]) == 0) {
-            return at->is_root && strcmp(at->sb->type, type) == 0
-                       ? -EBUSY
-                       : (int)syscall_missing("mount: proc, sysfs, devtmpfs elsewhere", -ENODEV);
-        }
-    }
-    if (strcmp(type, "tmpfs") != 0) {
-        return -ENODEV;
-    }
-    struct inode *root = tmpfs_mount();
-    if (!root) {
-        return -ENOMEM;
-    }
-    mutex_lock(&vfs_lock);
-    char *where = dir_path_locked(at); // kept for ever, as the mount is
-    int err = where ? mount_locked(at, root, where) : -ENOENT;
-    mutex_unlock(&vfs_lock);
-    if (err) {
-        kfree(where);
-        kfree(root->sb);
-        inode_put(root);
-    }
-    return err;
-}
-
-s64 sys_mount(const u64 *a)
-{
-    struct inode *at;
-    char *type;
-    int err;
-    if (a[3] & (32 | 4096 | 8192)) { // remount, bind, move
-        return syscall_missing("mount: remount, bind, move", -EINVAL);
-    }
-    err = user_path(a[2], true, &type);
-    if (err) {
-        return err;
-    }
-    err = lookup_at(AT_FDCWD, a[1], LOOKUP_FOLLOW, &at);
-    if (!err) {
-        err = S_ISDIR(at->mode) ? mount_type(type, at) : -ENOTDIR;
-        inode_put(at);
-    }
-    kfree(type);
-    return err;
 }

@@ -8,7 +8,8 @@
 
 #define SETFL_MASK (O_APPEND | O_NONBLOCK | O_ASYNC | O_DIRECT | O_NOATIME)
 
-// ---- Open and close --------------------------------------------------------------------------------
+// ---- Open and close
+// --------------------------------------------------------------------------------
 
 static s64 do_open(int dirfd, u64 user, u32 flags, u32 mode)
 {
@@ -86,7 +87,8 @@ s64 sys_pipe2(const u64 *a)
     return do_pipe(a[0], (u32)a[1]);
 }
 
-// ---- Duplicates and flags --------------------------------------------------------------------------
+// ---- Duplicates and flags
+// --------------------------------------------------------------------------
 
 static s64 do_dup(int fd, unsigned lowest, u32 flags)
 {
@@ -140,9 +142,8 @@ static s64 file_fcntl(struct file *f, unsigned cmd, u64 arg)
     case F_GETFL:
         return flags;
     case F_SETFL:
-        while (!atomic_compare_exchange_weak(&f->flags, &flags,
-                                             (flags & ~(unsigned)SETFL_MASK) |
-                                                 ((u32)arg & SETFL_MASK))) {
+        while (!atomic_compare_exchange_weak(
+            &f->flags, &flags, (flags & ~(unsigned)SETFL_MASK) | ((u32)arg & SETFL_MASK))) {
         }
         return 0;
     case F_GETLK:
@@ -239,7 +240,8 @@ s64 sys_ioctl(const u64 *a)
     return r;
 }
 
-// ---- Position and size -----------------------------------------------------------------------------
+// ---- Position and size
+// -----------------------------------------------------------------------------
 
 static s64 seek_target(struct file *f, s64 off, unsigned whence)
 {

@@ -106,7 +106,8 @@ s64 sys_pwrite64(const u64 *a)
     return fd_io_at((int)a[0], a[1], a[2], a[3], true);
 }
 
-// ---- Vectors ---------------------------------------------------------------------------------------
+// ---- Vectors
+// ---------------------------------------------------------------------------------------
 
 // The vector in kernel memory (kfree it); *total: its bytes.
 static int iov_read(u64 user, u64 nr, struct uapi_iovec **out)

@@ -123,8 +123,7 @@ s64 sys_statx(const u64 *a)
 {
     u32 flags = (u32)a[2], mask = (u32)a[3];
     struct inode *i;
-    const u32 known =
-        AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH | AT_STATX_SYNC_TYPE;
+    const u32 known = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH | AT_STATX_SYNC_TYPE;
     if ((mask & STATX_RESERVED) || (flags & ~known) ||
         (flags & AT_STATX_SYNC_TYPE) == AT_STATX_SYNC_TYPE) {
         return -EINVAL;
@@ -137,7 +136,8 @@ s64 sys_statx(const u64 *a)
     return r;
 }
 
-// ---- access ----------------------------------------------------------------------------------------
+// ---- access
+// ----------------------------------------------------------------------------------------
 
 static s64 do_access(int dirfd, u64 path, u32 mode, u32 flags)
 {
@@ -173,7 +173,8 @@ s64 sys_faccessat2(const u64 *a)
     return do_access((int)a[0], a[1], (u32)a[2], (u32)a[3]);
 }
 
-// ---- readlink --------------------------------------------------------------------------------------
+// ---- readlink
+// --------------------------------------------------------------------------------------
 
 static s64 link_copy(struct inode *i, u64 user, size_t size)
 {
@@ -217,7 +218,8 @@ s64 sys_readlinkat(const u64 *a)
     return do_readlink((int)a[0], a[1], a[2], (s32)a[3]);
 }
 
-// ---- Modes -----------------------------------------------------------------------------------------
+// ---- Modes
+// -----------------------------------------------------------------------------------------
 
 static void inode_chmod(struct inode *i, u32 mode)
 {
@@ -259,7 +261,8 @@ s64 sys_fchmod(const u64 *a)
     return 0;
 }
 
-// ---- statfs ----------------------------------------------------------------------------------------
+// ---- statfs
+// ----------------------------------------------------------------------------------------
 
 static s64 statfs_copy(struct super *sb, u64 user)
 {

@@ -1,9 +1,10 @@
 // Files whose text is made when they are read: /proc, /sys, knobs.
 //
-// A source appends text from a cookie on, a buffer full at a time, so that even the longest text (the
-// maps of an address space of a million ranges) needs one buffer of a few pages. An open file keeps the
-// last piece and where it lies in the text; reading on makes the next piece, reading back starts at the
-// beginning. All of it is under file->pos_lock, which read and write hold for these files.
+// A source appends text from a cookie on, a buffer full at a time, so that even the longest text
+// (the maps of an address space of a million ranges) needs one buffer of a few pages. An open file
+// keeps the last piece and where it lies in the text; reading on makes the next piece, reading back
+// starts at the beginning. All of it is under file->pos_lock, which read and write hold for these
+// files.
 #include <arch/uaccess.h>
 #include <k/printk.h>
 #include <k/string.h>
@@ -14,9 +15,9 @@
 #define STORE_MAX 4096
 
 struct text_file {
-    u64 start;   // position in the text of buf[0]
-    size_t len;  // bytes in buf
-    u64 cookie;  // where the source goes on; ~0: at the end
+    u64 start;  // position in the text of buf[0]
+    size_t len; // bytes in buf
+    u64 cookie; // where the source goes on; ~0: at the end
     char buf[PIECE];
 };
 

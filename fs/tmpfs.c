@@ -1,13 +1,13 @@
 // tmpfs: files whose only copy is the page cache.
 //
-// A page that was never written reads as zeroes and comes into being when it is first touched; nothing
-// ever leaves the cache but by truncate, a punched hole, or the end of the file.
+// A page that was never written reads as zeroes and comes into being when it is first touched;
+// nothing ever leaves the cache but by truncate, a punched hole, or the end of the file.
 //
-// The limit. All of tmpfs together may take half of the memory. Pages come and go deep inside the page
-// cache, so each file is charged by comparison: tmpfs_charge() brings what the file has been charged
-// for in line with mapping.nr_pages. It runs after everything that may have changed that number and,
-// for faults, in read_page, when the page is already in the cache and may be refused. So the sum may
-// be behind by what is in progress at this moment, never for long.
+// The limit. All of tmpfs together may take half of the memory. Pages come and go deep inside the
+// page cache, so each file is charged by comparison: tmpfs_charge() brings what the file has been
+// charged for in line with mapping.nr_pages. It runs after everything that may have changed that
+// number and, for faults, in read_page, when the page is already in the cache and may be refused.
+// So the sum may be behind by what is in progress at this moment, never for long.
 //
 // write, truncate and fallocate hold inode->lock; the user copy inside may fault, on this very file
 // too: faults take no inode->lock.
@@ -20,8 +20,8 @@
 #define CHUNK_PAGES 64 // written between two looks at the limit
 
 static struct spinlock charge_lock = SPINLOCK_INIT(RANK_SPIN_MISC);
-static u64 charged_pages;   // [charge_lock] of all files; inode->data: of one, the same lock
-static u64 limit_pages;     // [I] after boot
+static u64 charged_pages; // [charge_lock] of all files; inode->data: of one, the same lock
+static u64 limit_pages;   // [I] after boot
 static struct super shmem_super = {.type = "tmpfs", .magic = TMPFS_MAGIC};
 
 static const struct file_ops tmpfs_fops;
@@ -69,7 +69,8 @@ struct inode *tmpfs_make_file(struct super *sb, u32 mode)
     return i;
 }
 
-// ---- Reading and writing ---------------------------------------------------------------------------
+// ---- Reading and writing
+// ---------------------------------------------------------------------------
 
 static ssize_t tmpfs_read(struct file *f, void *buf, size_t n, u64 *pos)
 {
@@ -235,7 +236,8 @@ static void tmpfs_evict(struct inode *i)
 
 static const struct inode_ops tmpfs_file_ops = {.evict = tmpfs_evict};
 
-// ---- Mounts ----------------------------------------------------------------------------------------
+// ---- Mounts
+// ----------------------------------------------------------------------------------------
 
 static void tmpfs_statfs(struct super *sb, struct uapi_statfs *st)
 {

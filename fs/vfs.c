@@ -1,30 +1,30 @@
 // Files, 1: inodes and mounts.
 //
 // Everything here lives in memory: a directory entry holds a counted reference to its inode, so an
-// inode that has a name is never looked for on a disk and there is no cache of names. That makes the
-// life of an inode short to tell:
+// inode that has a name is never looked for on a disk and there is no cache of names. That makes
+// the life of an inode short to tell:
 //
 //     inode_new -> [named]  entries hold references; nlink counts them (a directory counts as 2+)
 //               -> [orphan] unlink: nlink 0, but open files, mappings and children go on using it
 //               -> [gone]   the last reference: evict, its pages, its memory
 //
-// A directory also holds its parent (for ".."), and the parent's entry holds the directory: a circle
-// on purpose, cut by rmdir. A removed directory keeps its ancestors until it is gone itself, so that
-// ".." always leads somewhere.
+// A directory also holds its parent (for ".."), and the parent's entry holds the directory: a
+// circle on purpose, cut by rmdir. A removed directory keeps its ancestors until it is gone itself,
+// so that ".." always leads somewhere.
 //
-// One mutex, vfs_lock, guards all names, parents and mounts: look-ups walk under it. Rejected: a lock
-// per directory with ordering for rename, and look-ups under RCU. Names are not what this kernel is
-// about; opening a file is rare beside faulting on it. What is hot (fd_get, read, write, faults) takes
-// no lock of this file. No user memory is touched under vfs_lock.
+// One mutex, vfs_lock, guards all names, parents and mounts: look-ups walk under it. Rejected: a
+// lock per directory with ordering for rename, and look-ups under RCU. Names are not what this
+// kernel is about; opening a file is rare beside faulting on it. What is hot (fd_get, read, write,
+// faults) takes no lock of this file. No user memory is touched under vfs_lock.
 //
 // The inode's own lock (RANK_INODE) orders what changes a file's size: write, truncate, fallocate.
 //
-// The last reference may be dropped with the lock of an address space held (a mapping goes away), so
-// nothing on the way to "gone" takes a lock of this layer.
+// The last reference may be dropped with the lock of an address space held (a mapping goes away),
+// so nothing on the way to "gone" takes a lock of this layer.
 //
-// A mount covers a directory: look-ups step from it to the root of the other file system, which takes
-// over the covered one's parent and name, so that ".." and getcwd need not know of mounts. Nothing is
-// ever unmounted.
+// A mount covers a directory: look-ups step from it to the root of the other file system, which
+// takes over the covered one's parent and name, so that ".." and getcwd need not know of mounts.
+// Nothing is ever unmounted.
 
 #include <k/assert.h>
 #include <k/errno.h>
@@ -153,7 +153,8 @@ char *dir_path_locked(struct inode *dir)
     return path;
 }
 
-// ---- Boot ------------------------------------------------------------------------------------------
+// ---- Boot
+// ------------------------------------------------------------------------------------------
 
 static void boot_mount(const char *name, const char *where, struct inode *root)
 {

@@ -12,24 +12,24 @@
 
 struct fault {
     struct mm *mm;
-    vaddr_t addr;         // page aligned
-    unsigned access;      // enum fault_access
-    struct vma *vma;      // between fault_enter and fault_leave / the put after fault_park
-    struct page *table;   // the leaf page-table page
+    vaddr_t addr;          // page aligned
+    unsigned access;       // enum fault_access
+    struct vma *vma;       // between fault_enter and fault_leave / the put after fault_park
+    struct page *table;    // the leaf page-table page
     struct pte_slot *slot; // the entry in it
-    pte_t old;            // what the entry held when we looked
+    pte_t old;             // what the entry held when we looked
 
     // Carried from one pass to the next; whoever ends the fault releases what is left.
-    struct page *page;  // file page that ->fault returned, one reference held
-    struct page *anon;  // a page of our own, not yet installed
-    bool anon_is_zero;  // its contents are zeroes
-    bool want_mkwrite;  // -ENOENT means: ask ->page_mkwrite about `page`
-    bool mkwrite_done;  // it has agreed
+    struct page *page; // file page that ->fault returned, one reference held
+    struct page *anon; // a page of our own, not yet installed
+    bool anon_is_zero; // its contents are zeroes
+    bool want_mkwrite; // -ENOENT means: ask ->page_mkwrite about `page`
+    bool mkwrite_done; // it has agreed
     unsigned retries;
 };
 
-// Make addr accessible: 0, or -EFAULT (no VMA), -EACCES (not allowed), -ERANGE / -EIO (no page behind
-// the file's end, or it cannot be read), -ENOMEM. Sleeps; holds nothing. Any address space.
+// Make addr accessible: 0, or -EFAULT (no VMA), -EACCES (not allowed), -EIO (no page behind the
+// file's end, or it cannot be read), -ENOMEM. Sleeps; holds nothing. Any address space.
 int mm_fault(struct mm *mm, vaddr_t addr, unsigned access);
 
 // Lock f's leaf table and look again: true, locked, when the table is attached, the scheme says the
@@ -42,7 +42,8 @@ void fault_unlock_leaf(struct fault *f);
 // A page for private use, contents undefined: f->anon or this CPU's list; NULL: return -ENOMEM.
 struct page *fault_take_anon(struct fault *f);
 
-// Let go of the page ->fault returned and of what page_mkwrite said of it. May free: not under a lock.
+// Let go of the page ->fault returned and of what page_mkwrite said of it. May free: not under a
+// lock.
 void fault_drop_page(struct fault *f);
 
 // Protection bits of an entry of this VMA; write only where asked.

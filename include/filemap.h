@@ -1,5 +1,5 @@
-// The page cache of one file. Pages in it are found without a lock; the cache owns them (a PTE holds
-// no reference and no count: invariant 8). mm/pagecache.c, mm/filemap.c.
+// The page cache of one file. Pages in it are found without a lock; the cache owns them (a PTE
+// holds no reference and no count: invariant 8). mm/pagecache.c, mm/filemap.c.
 #ifndef FILEMAP_H
 #define FILEMAP_H
 
@@ -14,30 +14,42 @@ struct inode;
 struct mapping_ops {
     // Fill page's bytes for its index; 0 or -EIO, -ENOMEM.
     int (*read_page)(struct mapping *m, struct page *page);
-    // Optional, write-notify: a shared mapping is about to write page for the first time since clean.
+    // Optional, write-notify: a shared mapping is about to write page for the first time since
+    // clean.
     int (*page_mkwrite)(struct mapping *m, struct page *page);
 };
 
 struct mapping {
-    struct inode *host;            // [I] NULL: memory without an inode
-    const struct mapping_ops *ops; // [I]
-    struct spinlock lock;          // RANK_MAPPING: the tree of pages
+    u64 id;                         // [I] never used again: names the file in futex keys
+    struct inode *host;             // [I] NULL: memory without an inode
+    const struct mapping_ops *ops;  // [I]
+    struct spinlock lock;           // RANK_MAPPING: the tree of pages
     _Atomic(struct pc_node *) root; // [r, lock]
-    atomic_ulong nr_pages;         // [a], written under lock
-    atomic_ulong size_bytes;       // [a] the file's size; written under inode->lock
-    struct mutex i_mmap_lock;      // RANK_I_MMAP
-    struct list i_mmap;            // [i_mmap_lock] VMAs that map this file
+    atomic_ulong nr_pages;          // [a], written under lock
+    atomic_ulong size_bytes;        // [a] the file's size; written under inode->lock
+    struct mutex i_mmap_lock;       // RANK_I_MMAP
+    struct list i_mmap;             // [i_mmap_lock] VMAs that map this file
 };
 
 void mapping_init(struct mapping *m, struct inode *host, const struct mapping_ops *ops);
 // Drop every page; nobody maps or reads the file any more. Sleeps.
 void mapping_destroy(struct mapping *m);
 
+// Is p an up-to-date page of this file at this index? In an RCU section; decisive under the lock of
+// the table it is to be installed in (seq_cst: the other side of truncate's store,
+// pc_remove_locked).
+static inline bool filemap_page_is(struct page *p, const struct mapping *m, u64 index)
+{
+    return (load_acquire(&p->flags) & PG_UPTODATE) && load_seq(&p->mapping) == m &&
+           p->index == index;
+}
+
 // Look a page up. _rcu: no reference, inside a read section. The other: held, or NULL.
 struct page *mapping_find_rcu(struct mapping *m, u64 index);
 struct page *mapping_find_get(struct mapping *m, u64 index);
 
-// The page at index, read in if needed, held. Pages at or past the end of the file: -ERANGE. Sleeps.
+// The page at index, read in if needed, held. Pages at or past the end of the file: -ERANGE.
+// Sleeps.
 int mapping_read_page(struct mapping *m, u64 index, struct page **out);
 // The same but allocates also past the end (write() extends the size afterwards); a page that will
 // be overwritten whole need not be read: contents are zero then.
@@ -56,8 +68,8 @@ ssize_t mapping_write(struct mapping *m, u64 pos, const void *user_buf, size_t n
 ssize_t mapping_read_kernel(struct mapping *m, u64 pos, void *buf, size_t n);
 ssize_t mapping_write_kernel(struct mapping *m, u64 pos, const void *buf, size_t n);
 
-// The vm operations of files whose pages live in a mapping: without and with write-notify (the latter
-// needs ops->page_mkwrite).
+// The vm operations of files whose pages live in a mapping: without and with write-notify (the
+// latter needs ops->page_mkwrite).
 extern const struct vma_ops filemap_vma_ops, filemap_notify_vma_ops;
 
 void pagecache_init(void); // boot

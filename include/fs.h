@@ -17,9 +17,9 @@ struct pollq;
 struct vma_ops;
 struct waitq;
 
-// Of directories and symbolic links. All but readlink, follow and evict are called with the namespace
-// lock held; NULL: the file system has no such thing (-EPERM, or -EINVAL for readlink). Names are
-// checked: not empty, not "." or "..", at most NAME_MAX_LEN bytes.
+// Of directories and symbolic links. All but readlink, follow and evict are called with the
+// namespace lock held; NULL: the file system has no such thing (-EPERM, or -EINVAL for readlink).
+// Names are checked: not empty, not "." or "..", at most NAME_MAX_LEN bytes.
 struct inode_ops {
     // *out counted; -ENOENT.
     int (*lookup)(struct inode *dir, const char *name, struct inode **out);
@@ -28,8 +28,8 @@ struct inode_ops {
     int (*create)(struct inode *dir, const char *name, u32 mode, u64 rdev, const char *target,
                   struct inode **out);
     int (*link)(struct inode *dir, const char *name, struct inode *inode); // name does not exist
-    // inode is what name stands for; the caller has checked its type, that it is no mount point and,
-    // if it is a directory, that it is empty.
+    // inode is what name stands for; the caller has checked its type, that it is no mount point
+    // and, if it is a directory, that it is empty.
     int (*unlink)(struct inode *dir, const char *name, struct inode *inode);
     // Move inode from name to name2, replacing `victim` (NULL: name2 does not exist).
     int (*rename)(struct inode *dir, const char *name, struct inode *inode, struct inode *dir2,
@@ -40,42 +40,43 @@ struct inode_ops {
     void (*readdir)(struct inode *dir, u64 *pos, struct dirent_sink *sink);
     // The target with a NUL; bytes without it, or errno.
     ssize_t (*readlink)(struct inode *link, char *buf, size_t size);
-    // A link that stands for a file and not for a path: *out counted. Instead of readlink in look-ups.
+    // A link that stands for a file and not for a path: *out counted. Instead of readlink in
+    // look-ups.
     int (*follow)(struct inode *link, struct inode **out);
-    // The last reference is gone: free what private owns. No lock held, none to be taken but spinlocks
-    // (a writer of an address space may drop the last reference).
+    // The last reference is gone: free what private owns. No lock held, none to be taken but
+    // spinlocks (a writer of an address space may drop the last reference).
     void (*evict)(struct inode *);
 };
 
 // One mounted file system.
 struct super {
-    const char *type;                                  // [I] "tmpfs"
-    const char *where;                                 // [I] for /proc/mounts
-    u32 dev;                                           // [I] st_dev
-    u32 magic;                                         // [I] statfs
+    const char *type;                                     // [I] "tmpfs"
+    const char *where;                                    // [I] for /proc/mounts
+    u32 dev;                                              // [I] st_dev
+    u32 magic;                                            // [I] statfs
     void (*statfs)(struct super *, struct uapi_statfs *); // [I] may be NULL
     struct inode *(*make_file)(struct super *, u32 mode); // [I] a regular file; NULL: no memory
-    struct super *next;                                // [N] all of them
+    struct super *next;                                   // [N] all of them
 };
 
 struct inode {
-    atomic_int ref; // [a] each directory entry, open file, child directory and user holds one
-    u32 mode;       // [L] S_IFMT (fixed) | permissions
+    atomic_int ref;    // [a] each directory entry, open file, child directory and user holds one
+    u32 mode;          // [L] S_IFMT (fixed) | permissions
     atomic_uint nlink; // [a] written under N; 0: removed
-    u32 uid, gid;   // [I]
-    u64 ino, rdev;  // [I]
-    struct super *sb;            // [I]
+    u32 uid, gid;      // [I]
+    u64 ino, rdev;     // [I]
+    struct super *sb;  // [I]
     _Atomic u64 atime_ns, mtime_ns, ctime_ns; // [a] wall clock
-    const struct inode_ops *ops; // [I] NULL: neither directory nor link
-    const struct file_ops *fops; // [I] for files opened on it
-    struct mutex lock;           // RANK_INODE
-    struct mapping mapping;      // regular files: the page cache and the size
-    struct inode *mounted;       // [N] a directory covered by a mount: its root, counted
-    bool is_root;                // [N] the root of a mount
-    struct inode *parent;        // [N] directories: counted; the root's is itself, not counted
-    char *name;                  // [N] directories: the name in parent; NULL: a root of its own
-    void *private;               // the file system's
-    u64 data;                    // [I] the file system's
+    const struct inode_ops *ops;              // [I] NULL: neither directory nor link
+    const struct file_ops *fops;              // [I] for files opened on it
+    struct mutex lock;                        // RANK_INODE
+    struct mapping mapping;                   // regular files: the page cache and the size
+    struct inode *mounted; // [N] a directory covered by a mount: its root, counted
+    bool is_root;          // [N] the root of a mount
+    struct inode *parent;  // [N] directories: counted; the root's is itself, not counted
+    char *name;            // [N] directories: the name in parent; NULL: a root of its own
+    void *private;         // the file system's
+    u64 data;              // [I] the file system's
 };
 
 struct file_ops {
@@ -83,13 +84,14 @@ struct file_ops {
     // held for regular files and directories (read, write) or *pos is the caller's own (pread).
     ssize_t (*read)(struct file *, void *user_buf, size_t n, u64 *pos);
     ssize_t (*write)(struct file *, const void *user_buf, size_t n, u64 *pos);
-    // POLL* bits ready now; if pt is not NULL, first give the file's wait queues to poll_wait, always
-    // the same ones in the same order. NULL: always ready.
+    // POLL* bits ready now; if pt is not NULL, first give the file's wait queues to poll_wait,
+    // always the same ones in the same order. NULL: always ready.
     unsigned (*poll)(struct file *, struct pollq *pt);
     s64 (*ioctl)(struct file *, unsigned cmd, u64 arg); // -ENOTTY for unknown ones
     int (*open)(struct inode *, struct file *);
     void (*release)(struct file *);
-    // mmap: 0 and the ops to use in *ops (NULL there: map as anonymous memory, /dev/zero), or -ENODEV.
+    // mmap: 0 and the ops to use in *ops (NULL there: map as anonymous memory, /dev/zero), or
+    // -ENODEV.
     int (*mmap)(struct file *, const struct vma_ops **ops);
     int (*fallocate)(struct file *, int mode, u64 offset, u64 len); // ranges are checked
     int (*truncate)(struct inode *, u64 size);                      // inode->lock is not held
@@ -98,16 +100,16 @@ struct file_ops {
 
 struct file {
     atomic_int ref;
-    atomic_uint flags;       // [a] O_*; what fcntl sets may change
+    atomic_uint flags;          // [a] O_*; what fcntl sets may change
     const struct file_ops *ops; // [I]
-    struct inode *inode;     // [I] counted
-    struct mapping *mapping; // [I] of the inode, NULL if it has no page cache
-    struct mutex pos_lock;   // RANK_FILE_POS
-    u64 pos;                 // [p]
-    void *private;           // the file system's
-    char *path;              // [I] when opened, for /proc; NULL: unknown
-    struct rcu_head rcu;     // fd_get looks at files that are being freed
-    struct file *later;      // file_put_later's chain
+    struct inode *inode;        // [I] counted
+    struct mapping *mapping;    // [I] of the inode, NULL if it has no page cache
+    struct mutex pos_lock;      // RANK_FILE_POS
+    u64 pos;                    // [p]
+    void *private;              // the file system's
+    char *path;                 // [I] when opened, for /proc; NULL: unknown
+    struct rcu_head rcu;        // fd_get looks at files that are being freed
+    struct file *later;         // file_put_later's chain
 };
 
 static inline struct file *file_get(struct file *f)
@@ -116,12 +118,13 @@ static inline struct file *file_get(struct file *f)
     return f;
 }
 void file_put(struct file *f); // the last put calls release; may sleep
-// The same where sleeping is not allowed (RCU callbacks, under an address space's lock): a last put is
-// done by a kernel thread soon after. file_put_flush waits until none is waiting. fs/file_later.c.
+// The same where sleeping is not allowed (RCU callbacks, under an address space's lock): a last put
+// is done by a kernel thread soon after. file_put_flush waits until none is waiting.
+// fs/file_later.c.
 void file_put_later(struct file *f);
 void file_put_flush(void);
 void file_put_later_init(void);
-long file_nr_open(void);       // for leak tests
+long file_nr_open(void); // for leak tests
 
 static inline struct inode *inode_get(struct inode *i)
 {
@@ -130,10 +133,10 @@ static inline struct inode *inode_get(struct inode *i)
 }
 void inode_put(struct inode *i); // the last put frees; may sleep
 
-struct files; // a descriptor table (fs/fdtable.c)
-struct files *files_create(void);        // NULL: no memory
+struct files;                     // a descriptor table (fs/fdtable.c)
+struct files *files_create(void); // NULL: no memory
 struct files *files_get(struct files *f);
-void files_put(struct files *f);         // the last one closes everything; may sleep
+void files_put(struct files *f); // the last one closes everything; may sleep
 // The file behind a descriptor of the current process; counted; NULL: EBADF. No lock. A file opened
 // with O_PATH is for fd_get_path only.
 struct file *fd_get(int fd);
@@ -144,7 +147,8 @@ int fd_install(struct file *f, u32 fd_flags);
 void files_close_on_exec(struct files *f);
 
 void vfs_init(void); // boot: caches and mounts; after mm_init and the drivers
-// The initramfs (cpio "newc") into the root. 0, or errno after a clear message; what was good is kept.
+// The initramfs (cpio "newc") into the root. 0, or errno after a clear message; what was good is
+// kept.
 int cpio_unpack(const void *data, size_t len);
 
 // Open by path. flags O_*. 0 or errno; *out counted. Relative to the current process's directory.
@@ -159,9 +163,9 @@ int fs_open_stdio(struct files *files);
 // -ENOMEM; *out counted.
 int shmem_file_create(u64 size_bytes, struct file **out);
 
-// Files of the kernel with generated text: /proc/faultline/NAME. show returns bytes; store (NULL: read
-// only) gets the text without its newline and returns 0 or errno. Both may sleep and run in several
-// threads at a time. Registration is for boot, at any time of it; name is a literal.
+// Files of the kernel with generated text: /proc/faultline/NAME. show returns bytes; store (NULL:
+// read only) gets the text without its newline and returns 0 or errno. Both may sleep and run in
+// several threads at a time. Registration is for boot, at any time of it; name is a literal.
 void knob_register(const char *name, size_t (*show)(char *buf, size_t size),
                    int (*store)(const char *text));
 

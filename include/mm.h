@@ -1,8 +1,9 @@
-// Address spaces: what the rest of the kernel may do with one. The fault path is in fault.h, VMAs in
-// vma.h, the locking schemes in scheme.h.
+// Address spaces: what the rest of the kernel may do with one. The fault path is in fault.h, VMAs
+// in vma.h, the locking schemes in scheme.h.
 //
-// Lock letters of the mm headers: I immutable, a atomic, r read under RCU, E edit lock (the writers'
-// lock of the address space), T page-table lock, s owned by the scheme, c this CPU's own line.
+// Lock letters of the mm headers: I immutable, a atomic, r read under RCU, E edit lock (the
+// writers' lock of the address space), T page-table lock, s owned by the scheme, c this CPU's own
+// line.
 #ifndef MM_H
 #define MM_H
 
@@ -21,37 +22,37 @@ struct trapframe;
 
 // Counters of one CPU in one address space: a line each, so that no fault shares one (invariant 9).
 struct mm_cpu {
-    s64 nr_anon, nr_file;  // pages mapped (may go negative on one CPU; the sum is right)
-    u64 faults;            // handled here
-    u64 retries;           // passes beyond the first
-    u64 parks;             // blocking ->fault calls
-    s64 nr_tables;         // page-table pages, the root included (sum over CPUs)
+    s64 nr_anon, nr_file; // pages mapped (may go negative on one CPU; the sum is right)
+    u64 faults;           // handled here
+    u64 retries;          // passes beyond the first
+    u64 parks;            // blocking ->fault calls
+    s64 nr_tables;        // page-table pages, the root included (sum over CPUs)
     u64 pad[2];
 } cache_aligned;
 
 struct mm {
-    struct maple_tree vmas;          // [r,E] see mm_tree()
-    paddr_t root;                    // [I] top-level table; see mm_root()
-    const struct mm_scheme *scheme;  // [I]
-    struct mm_cpu *cpu;              // [I] MAX_CPUS entries, one page
-    vaddr_t brk_start;               // [I] after exec
-    vaddr_t mmap_top;                // [I] free areas are sought downwards from here
-    vaddr_t stack_top;               // [I]
+    struct maple_tree vmas;         // [r,E] see mm_tree()
+    paddr_t root;                   // [I] top-level table; see mm_root()
+    const struct mm_scheme *scheme; // [I]
+    struct mm_cpu *cpu;             // [I] MAX_CPUS entries, one page
+    vaddr_t brk_start;              // [I] after exec
+    vaddr_t mmap_top;               // [I] free areas are sought downwards from here
+    vaddr_t stack_top;              // [I]
 
     struct mutex edit_lock cache_aligned; // writers, one at a time
-    struct rwsem mmap_lock;          // [s] scheme mmap_lock only
-    vaddr_t brk;                     // [E]
-    u64 nr_vmas;                     // [E]
-    u64 total_pages, locked_pages;   // [E] accounting: pages of address space
-    u64 data_pages;                  // [E] private writable pages
-    u32 lock_future;                 // [E] mlockall(MCL_FUTURE)
+    struct rwsem mmap_lock;               // [s] scheme mmap_lock only
+    vaddr_t brk;                          // [E]
+    u64 nr_vmas;                          // [E]
+    u64 total_pages, locked_pages;        // [E] accounting: pages of address space
+    u64 data_pages;                       // [E] private writable pages
+    u32 lock_future;                      // [E] mlockall(MCL_FUTURE): VMA flags of new mappings
 
     atomic_ulong cpus cache_aligned; // [a] CPUs that may hold translations; see mm_cpus()
     atomic_ulong tlb_gen;            // [a] bumped before each shootdown
     atomic_int users;                // [a] threads and transient users; the last one tears down
-    atomic_int refs;                 // [a] 1 for all users + lazy CPUs; the struct and root live until 0
-    atomic_int tlb_pending;          // [a] zaps that have cleared entries and not yet flushed
-    struct rcu_head rcu;             // once refs is 0
+    atomic_int refs;        // [a] 1 for all users + lazy CPUs; the struct and root live until 0
+    atomic_int tlb_pending; // [a] zaps that have cleared entries and not yet flushed
+    struct rcu_head rcu;    // once refs is 0
 };
 
 // Where an address lives (one small function each: arenas will answer per top-level slot).
@@ -79,12 +80,14 @@ void mm_activate(struct mm *mm);
 
 struct mm *current_mm(void);
 
-// Memory system calls (mmap.c and friends). Arguments as in the Linux ABI; negative errno or result.
+// Memory system calls (mmap.c and friends). Arguments as in the Linux ABI; negative errno or
+// result.
 s64 mm_mmap(struct mm *mm, vaddr_t addr, u64 len, unsigned prot, unsigned flags, struct file *file,
             u64 off_bytes);
 s64 mm_munmap(struct mm *mm, vaddr_t addr, u64 len);
 s64 mm_mprotect(struct mm *mm, vaddr_t addr, u64 len, unsigned prot);
-s64 mm_mremap(struct mm *mm, vaddr_t old, u64 old_len, u64 new_len, unsigned flags, vaddr_t new_addr);
+s64 mm_mremap(struct mm *mm, vaddr_t old, u64 old_len, u64 new_len, unsigned flags,
+              vaddr_t new_addr);
 s64 mm_brk(struct mm *mm, vaddr_t brk);
 s64 mm_madvise(struct mm *mm, vaddr_t addr, u64 len, int advice);
 s64 mm_mincore(struct mm *mm, vaddr_t addr, u64 len, u8 *user_vec);
@@ -94,8 +97,8 @@ s64 mm_munlock(struct mm *mm, vaddr_t addr, u64 len);
 s64 mm_mlockall(struct mm *mm, int flags);
 s64 mm_munlockall(struct mm *mm);
 
-// exec: map a stretch of a file or anonymous zeroes at a fixed address in a mm nobody else uses yet;
-// flags are MAP_* bits. 0 or errno.
+// exec: map a stretch of a file or anonymous zeroes at a fixed address in a mm nobody else uses
+// yet; flags are MAP_* bits. 0 or errno.
 int mm_map_fixed(struct mm *mm, vaddr_t addr, u64 len, unsigned prot, unsigned flags,
                  struct file *file, u64 off_bytes);
 // The growing stack: [top - initial, top), may grow down to the limit. 0 or errno.
@@ -107,12 +110,12 @@ void mm_set_brk_start(struct mm *mm, vaddr_t brk);
 size_t mm_copy_to(struct mm *mm, vaddr_t dst, const void *src, size_t n);
 size_t mm_copy_from(struct mm *mm, void *dst, vaddr_t src, size_t n);
 
-// Pin the page behind addr, made accessible first (for writing: a private copy is made). 0 with *out
-// held (page_put), or an error of mm_fault. Sleeps.
+// Pin the page behind addr, made accessible first (for writing: a private copy is made). 0 with
+// *out held (page_put), or an error of mm_fault. Sleeps.
 int gup_page(struct mm *mm, vaddr_t addr, bool write, struct page **out);
 
 // The identity of the physical location behind a user address, for shared futexes: for a shared
-// file page (mapping, page index, offset); for private memory (mm, address). -EFAULT.
+// file page (mapping->id, page index, offset); for private memory (mm, address). -EFAULT.
 struct mm_key {
     const void *object;
     u64 index;
@@ -122,13 +125,16 @@ struct mm_key {
 int mm_futex_key(struct mm *mm, vaddr_t addr, bool process_private, struct mm_key *key);
 
 // Text of /proc/PID/maps (and its totals) into a kernel buffer, page by page: see fs/procfs.c.
-// Appends lines for VMAs that start at or after *pos, as many as fit, and advances *pos (to ~0 at the
-// end). Returns bytes written.
+// Appends lines for VMAs that start at or after *pos, as many as fit, and advances *pos (to ~0 at
+// the end). Returns bytes written.
 size_t mm_maps_text(struct mm *mm, u64 *pos, char *buf, size_t size);
 
 // Text of /proc/faultline/stats: one "name value" a line: free and total pages, page tables, VMAs,
 // maple nodes, files, per-scheme and per-CPU fault counters. Returns bytes written.
 size_t mm_stats_text(char *buf, size_t size);
+
+// The most VMAs an address space may have.
+extern unsigned long mm_max_map_count;
 
 // Fault-around window in pages: 1 (off), 16 or 512; other values -EINVAL.
 int mm_set_fault_around(unsigned nr_pages);

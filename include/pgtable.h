@@ -24,8 +24,8 @@ static inline struct pte_slot *table_slot(struct page *table, vaddr_t addr)
 int pt_create_root(struct mm *mm);
 void pt_free_root(struct mm *mm);
 
-// The leaf table that covers addr, or NULL. In an RCU section. Lock it and look at `detached` before
-// believing it.
+// The leaf table that covers addr, or NULL. In an RCU section. Lock it and look at `detached`
+// before believing it.
 struct page *pt_find_leaf_rcu(struct mm *mm, vaddr_t addr);
 
 // The same, installing what is missing. 0; -ENOMEM: no page without sleeping (page_refill outside
@@ -37,7 +37,8 @@ int pt_walk_leaf_nosleep(struct mm *mm, vaddr_t addr, struct page **leaf);
 void pt_prune(struct mm *mm, vaddr_t addr, struct tlb_batch *batch);
 
 // The next table from *addr on (below end) that a zap should look at: a leaf table, or an upper one
-// that seems to be empty (`level` tells which). *addr moves to an address it covers. NULL: none left.
+// that seems to be empty (`level` tells which). *addr moves to an address it covers. NULL: none
+// left.
 struct page *pt_next_leaf_rcu(struct mm *mm, vaddr_t *addr, vaddr_t end);
 
 // Free a detached table after a grace period; it is off every list and the TLBs have been told.

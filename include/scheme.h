@@ -13,11 +13,11 @@ struct fault;
 // A writer at work on an address space.
 struct edit {
     struct mm *mm;
-    vaddr_t start, end;         // the hole: what the plan clears
-    bool erase;                 // the hole stays (partly) empty: store NULL over it
-    bool occupied;              // something was mapped in the hole: zap it after the commit
-    struct list old;            // VMAs to retire, by edit_link
-    struct list fresh;          // VMAs to publish, by edit_link, in address order
+    vaddr_t start, end; // the hole: what the plan clears
+    bool erase;         // the hole stays (partly) empty: store NULL over it
+    bool occupied;      // something was mapped in the hole: zap it after the commit
+    struct list old;    // VMAs to retire, by edit_link
+    struct list fresh;  // VMAs to publish, by edit_link, in address order
     unsigned nr_old, nr_fresh;
     struct maple_prealloc pre;
 };
@@ -25,9 +25,9 @@ struct edit {
 struct mm_scheme {
     const char *name;
 
-    // Find the VMA of f->addr and keep it readable until fault_leave or fault_park. In every scheme an
-    // RCU read section is open from here to there. 0; -EFAULT: no VMA; -EAGAIN: start again. On an
-    // error nothing is held.
+    // Find the VMA of f->addr and keep it readable until fault_leave or fault_park. In every scheme
+    // an RCU read section is open from here to there. 0; -EFAULT: no VMA; -EAGAIN: start again. On
+    // an error nothing is held.
     int (*fault_enter)(struct fault *f);
 
     // The lock of the leaf table is held: may this fault still install what it has prepared?
@@ -39,7 +39,8 @@ struct mm_scheme {
 
     void (*fault_leave)(struct fault *f);
 
-    // A writer enters [e->start, e->end) of e->mm (the whole space when both are 0) and leaves. Sleeps.
+    // A writer enters [e->start, e->end) of e->mm (the whole space when both are 0) and leaves.
+    // Sleeps.
     int (*edit_enter)(struct edit *e);
 
     // old is no longer in the tree: from the return of this function on, no fault installs an entry
@@ -56,6 +57,5 @@ const struct mm_scheme *scheme_by_name(const char *name);
 const struct mm_scheme *scheme_nth(unsigned n);
 const struct mm_scheme *scheme_default(void);
 void scheme_init(void); // boot: reads mm.scheme=
-
 
 #endif

@@ -1,6 +1,7 @@
-// A VMA: one stretch of an address space with one set of rules. Immutable once published: to move an
-// edge or change a permission a writer publishes other VMAs and retires this one. So a reader needs
-// no lock to trust what it reads, only to decide whether the VMA is still alive (invariant 1).
+// A VMA: one stretch of an address space with one set of rules. Immutable once published: to move
+// an edge or change a permission a writer publishes other VMAs and retires this one. So a reader
+// needs no lock to trust what it reads, only to decide whether the VMA is still alive (invariant
+// 1).
 //
 // Lock letters: see mm.h.
 #ifndef VMA_H
@@ -43,16 +44,16 @@ enum vma_state {
 };
 
 struct vma {
-    vaddr_t start, end;         // [I] [start, end), page aligned
-    u32 flags;                  // [I] enum vma_flag
-    atomic_uint state;          // [a] enum vma_state; decisive only under [T]
-    struct mm *mm;              // [I]
-    const struct vma_ops *ops;  // [I] NULL: anonymous
-    struct file *file;          // [I] counted; dropped when the VMA is freed
-    u64 pgoff;                  // [I] page number in the file of `start`; anonymous: see vma_page_index
-    atomic_int ref;             // [a] the tree holds 1, each parked fault 1; at 0: RCU-free
-    struct list i_mmap_link;    // [mapping->i_mmap_lock]
-    struct list edit_link;      // [E] a writer's list of VMAs to retire or to publish
+    vaddr_t start, end;        // [I] [start, end), page aligned
+    u32 flags;                 // [I] enum vma_flag
+    atomic_uint state;         // [a] enum vma_state; decisive only under [T]
+    struct mm *mm;             // [I]
+    const struct vma_ops *ops; // [I] NULL: anonymous
+    struct file *file;         // [I] counted; dropped when the VMA is freed
+    u64 pgoff;      // [I] page number in the file of `start`; anonymous: see vma_page_index
+    atomic_int ref; // [a] the tree holds 1, each parked fault 1; at 0: RCU-free
+    struct list i_mmap_link; // [mapping->i_mmap_lock]
+    struct list edit_link;   // [E] a writer's list of VMAs to retire or to publish
     union {
         struct rcu_head rcu;      // once ref is 0
         atomic_ulong scheme_word; // [s] while alive
@@ -62,9 +63,9 @@ struct vma {
 // What a mapped file provides. Called by mm/fault.c only.
 struct vma_ops {
     // Non-blocking half, inside the RCU section, no lock held: map every cached, up-to-date page
-    // around the fault (the window) into f's leaf table under one page-table lock. 0 when the faulting
-    // page itself was mapped, -EAGAIN when something moved (start again), -ENOENT when the page is
-    // not in the cache (call ->fault).
+    // around the fault (the window) into f's leaf table under one page-table lock. 0 when the
+    // faulting page itself was mapped, -EAGAIN when something moved (start again), -ENOENT when the
+    // page is not in the cache (call ->fault).
     int (*map_pages)(struct fault *f);
     // The page of the fault without a lock, up to date, or NULL (call ->fault). Inside the RCU
     // section; the caller re-checks page->mapping under the page-table lock.
@@ -72,13 +73,13 @@ struct vma_ops {
     // Blocking half: read the page in; no lock, no RCU held; f->vma is counted. 0 with f->page held
     // (one reference). -ERANGE (beyond the end) and -EIO become SIGBUS; -ENOMEM.
     int (*fault)(struct fault *f);
-    // First write to a page of a shared mapping; NULL: pages are mapped writable at once. f->page is
-    // held; may sleep; 0: the page may be made writable.
+    // First write to a page of a shared mapping; NULL: pages are mapped writable at once. f->page
+    // is held; may sleep; 0: the page may be made writable.
     int (*page_mkwrite)(struct fault *f);
 };
 
-// The page number in the file. For anonymous memory the number the address had when first mapped, so
-// that pieces that were moved apart are not joined by mistake.
+// The page number in the file. For anonymous memory the number the address had when first mapped,
+// so that pieces that were moved apart are not joined by mistake.
 static inline u64 vma_page_index(const struct vma *v, vaddr_t addr)
 {
     return v->pgoff + ((addr - v->start) >> PAGE_SHIFT);
@@ -86,14 +87,15 @@ static inline u64 vma_page_index(const struct vma *v, vaddr_t addr)
 
 void vma_cache_init(void); // boot
 
-// Drop a reference; with the last one the VMA and its hold on the file go after a grace period. Thread
-// context, any lock below RANK_RCU may be held.
+// Drop a reference; with the last one the VMA and its hold on the file go after a grace period.
+// Thread context, any lock below RANK_RCU may be held.
 void vma_put(struct vma *v);
 long vma_nr_used(void); // for leak tests
 
 // ---- Writers: plan, then commit (mm/vma.c). All under the edit lock of e->mm. -------------------
 //
-//     vma_plan_cut(e, start, end)     everything in [start, end) is to go; what sticks out at either
+//     vma_plan_cut(e, start, end)     everything in [start, end) is to go; what sticks out at
+//     either
 //                                     side is to be published again as a remnant
 //     vma_plan_add(e, &what)          publish this in the hole, joined with equal neighbours
 //     vma_plan_ready(e)               allocate: the last step that can fail
@@ -117,6 +119,7 @@ int vma_plan_add(struct edit *e, const struct vma_spec *what);
 int vma_plan_ready(struct edit *e);
 void vma_plan_abort(struct edit *e);
 void vma_commit(struct edit *e);
+void vma_commit_live(struct edit *e); // part of finish; earlier where the caller must
 void vma_commit_finish(struct edit *e);
 
 // Could b directly after a be one VMA with it?

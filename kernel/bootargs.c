@@ -2,9 +2,9 @@
 //
 // The line is a list of words separated by spaces. A word "name=value" sets something, a word
 // "name" switches it on; double quotes anywhere in a word protect spaces and disappear from the
-// value. A lone
-// "--" ends the kernel's words: the rest belongs to the first program and is not looked at here.
-// If a name appears twice the last one counts, so that a user's addition overrides a default.
+// value. A lone "--" ends the kernel's words: the rest belongs to the first program and is not
+// looked at here. If a name appears twice the last one counts, so that a user's addition overrides
+// a default.
 #include <bootinfo.h>
 #include <k/string.h>
 

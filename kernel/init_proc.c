@@ -6,7 +6,9 @@
 #include <arch/thread.h>
 #include <arch/trap.h>
 #include <bootinfo.h>
+#include <arch/boot.h>
 #include <fs.h>
+#include <hostchan.h>
 #include <k/assert.h>
 #include <k/errno.h>
 #include <k/printk.h>
@@ -147,6 +149,20 @@ static int init_launch(const struct exec_image *img, struct file *file, const ch
 }
 
 // Errors end in a panic, so nothing is given back on the way there.
+// There is no program. Whoever waits at the host channel gets what a shell would say; without one
+// the machine has nothing to do, which is worth a stop that can be read.
+static noreturn_fn void init_failed(const char *what, int err)
+{
+    char line[160];
+    if (!hostchan_present()) {
+        panic("cannot start %s: error %d", what, -err);
+    }
+    int n = snprintf(line, sizeof(line), "faultline: cannot start %s: error %d\n", what, -err);
+    hostchan_write(2, line, min((size_t)n, sizeof(line) - 1));
+    hostchan_exit_status(err == -ENOENT ? 127 : 126);
+    arch_poweroff();
+}
+
 void proc_start_init(void)
 {
     struct exec_args args = {.buf = kmalloc(RUN_FILE_MAX + BOOT_CMDLINE_MAX, GFP_KERNEL)};
@@ -171,7 +187,7 @@ void proc_start_init(void)
         err = init_launch(&img, file, args.buf);
     }
     if (err) {
-        panic("cannot start %s: error %d", what, -err);
+        init_failed(what, err);
     }
     kfree(args.buf);
 }

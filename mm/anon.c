@@ -4,21 +4,24 @@
 // this CPU's list, filled before any lock is taken, and installed under the lock of the leaf table;
 // when the entry changed meanwhile the page stays in f->anon for the next pass.
 //
-// A read of untouched memory maps the one zero page, which nobody counts; the first write replaces it.
+// A read of untouched memory maps the one zero page, which nobody counts; the first write replaces
+// it.
 //
 // Replacing a present entry (a private write over the zero page, a file page or a shared page):
 // another thread may hold the old translation and would go on reading the old page after this
-// thread's write. So: clear the entry, shoot it down, then install, all under the lock of the table.
+// thread's write. So: clear the entry, shoot it down, then install, all under the lock of the
+// table.
 //
 //     writer of the copy                     reader with a stale translation
 //     entry = none
 //     shoot down -------------------------->  forgets it
 //     entry = copy, writable                  faults; waits for the table lock; reads the copy
 //
-// The copy itself is made before the lock. A file page may be truncated, freed and reused while it is
-// copied; then its page->mapping is no longer the file's, which is asked under the lock (RCU keeps it
-// from becoming the same file's page again in that time). An anonymous source could be freed and come
-// back in the same slot without RCU, so it is counted, under the lock, before it is copied.
+// The copy itself is made before the lock. A file page may be truncated, freed and reused while it
+// is copied; then its page->mapping is no longer the file's, which is asked under the lock (RCU
+// keeps it from becoming the same file's page again in that time). An anonymous source could be
+// freed and come back in the same slot without RCU, so it is counted, under the lock, before it is
+// copied.
 
 #include <arch/mmu.h>
 #include <fault.h>
@@ -95,7 +98,14 @@ static void fault_replace_locked(struct fault *f)
 
 int fault_copy(struct fault *f, struct page *src)
 {
-    const struct mapping *m = f->vma->file->mapping;
+    // The entry may belong to a VMA that has just replaced ours, or ours is about to: nothing found
+    // so far is known to fit together. So ask before the copy (RCU then keeps a file page from
+    // being freed during it) and again under the lock, where the answer counts.
+    const struct mapping *m = f->vma->file ? f->vma->file->mapping : NULL;
+    u64 index = vma_page_index(f->vma, f->addr);
+    if (unlikely(!m || !filemap_page_is(src, m, index))) {
+        return -EAGAIN;
+    }
     struct page *page = fault_take_anon(f);
     if (unlikely(!page)) {
         return -ENOMEM;
@@ -105,9 +115,7 @@ int fault_copy(struct fault *f, struct page *src)
     if (unlikely(!fault_lock_leaf(f))) {
         return -EAGAIN;
     }
-    // seq_cst: the other side of truncate's store to page->mapping (filemap.c).
-    if (unlikely(load_seq(&src->mapping) != m ||
-                 src->index != vma_page_index(f->vma, f->addr))) {
+    if (unlikely(!filemap_page_is(src, m, index))) {
         fault_unlock_leaf(f);
         return -EAGAIN;
     }
@@ -135,8 +143,8 @@ static int fault_replace_zero(struct fault *f)
     return 0;
 }
 
-// A private write to an anonymous page that is mapped read-only: ours alone? Then it becomes writable;
-// else copy it.
+// A private write to an anonymous page that is mapped read-only: ours alone? Then it becomes
+// writable; else copy it.
 static int fault_write_anon(struct fault *f, struct page *src)
 {
     struct page *page;
@@ -168,14 +176,18 @@ static int fault_write_anon(struct fault *f, struct page *src)
     return err;
 }
 
-// Write-notify: a shared file page that is mapped read-only becomes writable once the file system has
-// agreed. The agreement was given for f->page; it counts only for that page.
+// Write-notify: a shared file page that is mapped read-only becomes writable once the file system
+// has agreed. The agreement was given for f->page; it counts only for that page.
 static int fault_write_shared(struct fault *f, struct page *page)
 {
     if (f->vma->ops->page_mkwrite && !(f->mkwrite_done && f->page == page)) {
-        if (!page_tryget(page)) {
+        // Only an entry seen under the lock, with the VMA live, is known to map a page of this
+        // file.
+        if (!fault_lock_leaf(f)) {
             return -EAGAIN;
         }
+        page_get(page);
+        fault_unlock_leaf(f);
         fault_drop_page(f);
         f->page = page;
         f->want_mkwrite = true;
@@ -204,7 +216,8 @@ int fault_write_present(struct fault *f)
 }
 
 // The entry is there but does not allow the access: another thread was faster, this CPU's TLB was
-// stale, mprotect has given a right that the entry does not show yet, or a write needs its own page.
+// stale, mprotect has given a right that the entry does not show yet, or a write needs its own
+// page.
 int fault_present(struct fault *f)
 {
     bool write = f->access & FAULT_WRITE;
@@ -220,7 +233,9 @@ int fault_present(struct fault *f)
     if (!fault_lock_leaf(f)) {
         return -EAGAIN;
     }
-    pte_write(f->slot, pte_set_prot(e, fault_prot(f->vma, false)));
+    // Only more rights than before, so no flush; the MMU may set dirty meanwhile, so compare and
+    // swap.
+    bool done = pte_cas(f->slot, e, pte_set_prot(e, fault_prot(f->vma, pte_is_writable(e))));
     fault_unlock_leaf(f);
-    return 0;
+    return done ? 0 : -EAGAIN;
 }

@@ -15,10 +15,11 @@
 //       install
 //     unlock, leave
 //
-// Whatever is unexpected on the way (an entry changed, a table detached, the VMA replaced, no memory
-// without sleeping, the page not in the cache) has one answer: let go of everything, do what may take
-// long, start again. What is dear is carried along: the page that ->fault read in (f->page) and the
-// page of our own (f->anon). So no state is ever half right, and no case needs a path of its own.
+// Whatever is unexpected on the way (an entry changed, a table detached, the VMA replaced, no
+// memory without sleeping, the page not in the cache) has one answer: let go of everything, do what
+// may take long, start again. What is dear is carried along: the page that ->fault read in
+// (f->page) and the page of our own (f->anon). So no state is ever half right, and no case needs a
+// path of its own.
 //
 // Who else is in play: writers (mmap.c and friends) publish new VMAs, retire old ones with a full
 // barrier, and then clear entries under the same table locks (invariant 1); table detaching
@@ -118,6 +119,7 @@ static int fault_file(struct fault *f)
 static int fault_try(struct fault *f)
 {
     int err = fault_check_access(f->vma, f->access);
+    f->want_mkwrite = false; // belongs to one pass
     if (err) {
         // An old VMA may refuse what its replacement allows.
         return load_acquire(&f->vma->state) == VMA_LIVE ? err : -EAGAIN;
@@ -140,7 +142,6 @@ static int fault_block(struct fault *f)
     int err;
     mm_this_cpu(f->mm)->parks++;
     if (f->want_mkwrite) {
-        f->want_mkwrite = false;
         err = f->vma->ops->page_mkwrite(f);
         f->mkwrite_done = err == 0;
     } else {
@@ -149,11 +150,12 @@ static int fault_block(struct fault *f)
     }
     vma_put(f->vma);
     f->vma = NULL;
-    return err ? err : -EAGAIN;
+    // Whatever the file system calls its failure: there is no page behind this address.
+    return !err || err == -EAGAIN ? -EAGAIN : err == -ENOMEM ? -ENOMEM : -EIO;
 }
 
-// A fault that fails may have installed tables under a VMA that is gone by now; nobody else will look
-// there (the empty slot, pgtable.c).
+// A fault that fails may have installed tables under a VMA that is gone by now; nobody else will
+// look there (the empty slot, pgtable.c).
 static cold void fault_prune(struct fault *f)
 {
     struct tlb_batch b;
@@ -258,7 +260,6 @@ static cold void fault_signal(vaddr_t addr, int err)
     case -EACCES:
         force_signal_fault(SIGSEGV, SEGV_ACCERR, addr);
         break;
-    case -ERANGE:
     case -EIO:
         force_signal_fault(SIGBUS, BUS_ADRERR, addr);
         break;

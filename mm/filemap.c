@@ -1,9 +1,10 @@
 // Files in memory, 1: faults. filemap_io.c has read, write and truncate.
 //
-// map_pages, the half that never blocks: in the fault's RCU section it looks the page up in the cache
-// and, under one table lock, maps it and the cached pages around it (the fault-around window). A page
-// it finds is neither counted nor locked: the cache owns it. What makes that safe is the question
-// asked under the table lock, page->mapping == this file, against truncate (invariant 8):
+// map_pages, the half that never blocks: in the fault's RCU section it looks the page up in the
+// cache and, under one table lock, maps it and the cached pages around it (the fault-around
+// window). A page it finds is neither counted nor locked: the cache owns it. What makes that safe
+// is the question asked under the table lock, page->mapping == this file, against truncate
+// (invariant 8):
 //
 //     installer                               truncate
 //     slot of the table (pgtable.c)           page->mapping = NULL      (seq_cst)
@@ -17,8 +18,8 @@
 // one.
 //
 // fault, the half that may block: finds the page or has it read in, and returns it held. The driver
-// starts again with it, so that it is mapped even if the cache has dropped it from its tree and read
-// another in meanwhile: then page->mapping differs and the pass starts over without it.
+// starts again with it, so that it is mapped even if the cache has dropped it from its tree and
+// read another in meanwhile: then page->mapping differs and the pass starts over without it.
 
 #include <fault.h>
 #include <filemap.h>
@@ -45,10 +46,9 @@ unsigned mm_fault_around(void)
     return fault_around_pages;
 }
 
-static bool page_is_usable(struct page *p, const struct mapping *m, u64 index)
+static u64 mapping_nr_pages(const struct mapping *m)
 {
-    return (load_acquire(&p->flags) & PG_UPTODATE) && load_seq(&p->mapping) == m &&
-           p->index == index; // seq_cst: pairs with pc_remove_locked
+    return page_align_up(load_acquire(&m->size_bytes)) >> PAGE_SHIFT;
 }
 
 static struct page *filemap_find_page(struct fault *f)
@@ -56,11 +56,12 @@ static struct page *filemap_find_page(struct fault *f)
     struct mapping *m = f->vma->file->mapping;
     u64 index = vma_page_index(f->vma, f->addr);
     struct page *p = f->page ? f->page : mapping_find_rcu(m, index);
-    return p && page_is_usable(p, m, index) ? p : NULL;
+    // write() fills pages before it moves the size: they are not there yet.
+    return p && filemap_page_is(p, m, index) && index < mapping_nr_pages(m) ? p : NULL;
 }
 
-// The stretch of addresses to map around the fault: the aligned window, within the VMA. The window is
-// never larger than a leaf table.
+// The stretch of addresses to map around the fault: the aligned window, within the VMA. The window
+// is never larger than a leaf table.
 static void fault_window(const struct fault *f, vaddr_t *start, vaddr_t *end)
 {
     u64 bytes = (f->access & FAULT_WRITE) ? PAGE_SIZE : fault_around_pages * PAGE_SIZE;
@@ -69,24 +70,26 @@ static void fault_window(const struct fault *f, vaddr_t *start, vaddr_t *end)
     *end = min(base + bytes, f->vma->end);
 }
 
-// The table is locked: map the cached pages of [start, end) but the faulting one into empty entries.
+// The table is locked: map the cached pages of [start, end) but the faulting one into empty
+// entries.
 static unsigned map_around(struct fault *f, vaddr_t start, vaddr_t end, bool writable)
 {
     struct mapping *m = f->vma->file->mapping;
     struct pte_slot *slot = table_slot(f->table, start);
     u64 index = vma_page_index(f->vma, start);
+    u64 nr_pages = mapping_nr_pages(m);
     struct pc_node *leaf = NULL;
     bool looked = false;
     unsigned nr = 0;
 
-    for (vaddr_t a = start; a < end; a += PAGE_SIZE, slot++, index++) {
+    for (vaddr_t a = start; a < end && index < nr_pages; a += PAGE_SIZE, slot++, index++) {
         unsigned i = (unsigned)index & (PC_FANOUT - 1);
         if (!looked || i == 0) {
             leaf = pc_leaf_rcu(m, index);
             looked = true;
         }
         struct page *p = leaf ? rcu_dereference(&leaf->slot[i]) : NULL;
-        if (p && pte_is_empty(pte_read(slot)) && page_is_usable(p, m, index)) {
+        if (p && pte_is_empty(pte_read(slot)) && filemap_page_is(p, m, index)) {
             pte_write(slot, fault_entry(f->vma, p, writable));
             nr++;
         }
@@ -121,7 +124,7 @@ static int filemap_map_pages(struct fault *f)
     if (!fault_lock_leaf(f)) {
         return -EAGAIN;
     }
-    if (!page_is_usable(page, v->file->mapping, vma_page_index(v, f->addr))) {
+    if (!filemap_page_is(page, v->file->mapping, vma_page_index(v, f->addr))) {
         fault_unlock_leaf(f);
         return -EAGAIN;
     }
@@ -146,6 +149,9 @@ static int filemap_fault(struct fault *f)
 static int filemap_page_mkwrite(struct fault *f)
 {
     struct mapping *m = f->vma->file->mapping;
+    if (load_acquire(&f->page->mapping) != m) {
+        return -EAGAIN; // truncated
+    }
     return m->ops->page_mkwrite(m, f->page);
 }
 

@@ -1,13 +1,13 @@
 // Files in memory, 2: reading pages in, read(), write(), truncate.
 //
 // A page's way into the cache:  new, LOCKED  ->  in the tree, LOCKED  ->  read_page  ->  UPTODATE.
-// Whoever finds it LOCKED waits; only its reader clears the bit. A page that could not be read leaves
-// the tree again. A page may be truncated while it is being read in: its reader goes on and finds
-// page->mapping cleared afterwards.
+// Whoever finds it LOCKED waits; only its reader clears the bit. A page that could not be read
+// leaves the tree again. A page may be truncated while it is being read in: its reader goes on and
+// finds page->mapping cleared afterwards.
 //
-// The size. Truncate stores the new size first and removes pages then; an insertion looks at the size
-// under mapping->lock. So no page beyond the end comes into the cache after truncate has removed
-// the last one (R24):
+// The size. Truncate stores the new size first and removes pages then; an insertion looks at the
+// size under mapping->lock. So no page beyond the end comes into the cache after truncate has
+// removed the last one (R24):
 //
 //     insert                                  truncate
 //     lock; index < size? insert; unlock      size = new; lock; remove the tail; unlock
@@ -31,6 +31,8 @@ static struct waitq page_waitq = WAITQ_INIT(page_waitq);
 
 void mapping_init(struct mapping *m, struct inode *host, const struct mapping_ops *ops)
 {
+    static _Atomic u64 next_id;
+    m->id = fetch_add_relaxed(&next_id, 1) + 1;
     m->host = host;
     m->ops = ops;
     spin_init(&m->lock, RANK_MAPPING);
@@ -68,7 +70,7 @@ static struct page *page_new_locked(void)
 static void release_pages(struct list *pages)
 {
     struct page *p, *tmp;
-    list_for_each_entry_safe(p, tmp, pages, list) {
+    list_for_each_entry_safe (p, tmp, pages, list) {
         list_del(&p->list);
         page_put(p);
     }
@@ -82,28 +84,33 @@ static void remove_range(struct mapping *m, u64 first, u64 last, struct list *ou
     spin_unlock(&m->lock);
 }
 
-// A new page at index: *out is held and LOCKED. -EEXIST: somebody else's is there. beyond_end: write()
-// may go past the size.
+// A new page at index: *out is held and LOCKED. -EEXIST: somebody else's is there. beyond_end:
+// write() may go past the size.
 static int insert_new(struct mapping *m, u64 index, bool beyond_end, struct page **out)
 {
     struct pc_preload pre = {0};
     struct page *p;
-    int err = pc_preload(&pre);
-    if (err) {
-        return err;
-    }
+    int err;
     p = page_new_locked();
     if (!p) {
-        pc_preload_free(&pre);
         return -ENOMEM;
     }
-    spin_lock(&m->lock);
-    if (!beyond_end && index >= page_align_up(load_seq(&m->size_bytes)) >> PAGE_SHIFT) {
-        err = -ERANGE;
-    } else {
-        err = pc_insert_locked(m, &pre, index, p);
+    for (;;) {
+        spin_lock(&m->lock);
+        if (!beyond_end && index >= page_align_up(load_seq(&m->size_bytes)) >> PAGE_SHIFT) {
+            err = -ERANGE;
+        } else {
+            err = pc_insert_locked(m, &pre, index, p);
+        }
+        spin_unlock(&m->lock);
+        if (err != -EAGAIN) {
+            break;
+        }
+        err = pc_preload(&pre);
+        if (err) {
+            break;
+        }
     }
-    spin_unlock(&m->lock);
     pc_preload_free(&pre);
     if (err) {
         page_put(p);
@@ -113,7 +120,8 @@ static int insert_new(struct mapping *m, u64 index, bool beyond_end, struct page
     return 0;
 }
 
-// Have the file system fill p, which is ours, LOCKED and in the tree. On failure it leaves the tree.
+// Have the file system fill p, which is ours, LOCKED and in the tree. On failure it leaves the
+// tree.
 static int fill_page(struct mapping *m, struct page *p, bool zeroes_will_do)
 {
     int err = zeroes_will_do ? 0 : m->ops->read_page(m, p);
@@ -187,7 +195,8 @@ int mapping_grab_page(struct mapping *m, u64 index, bool whole, struct page **ou
 
 // ---- Size and removal --------------------------------------------------------------------------
 
-// Clear [from, to) of the file within one page, if that page is in the cache.
+// Clear [from, to) of the file within one page, if that page is in the cache. (A file system that
+// keeps pages elsewhere must clear its own copy.)
 static void clear_within_page(struct mapping *m, u64 from, u64 to)
 {
     struct page *p = mapping_find_get(m, from >> PAGE_SHIFT);
@@ -198,6 +207,7 @@ static void clear_within_page(struct mapping *m, u64 from, u64 to)
         page_wait(p);
     }
     memset((char *)page_addr(p) + (from & ~PAGE_MASK), 0, to - from);
+    atomic_fetch_or(&p->flags, PG_DIRTY);
     page_put(p);
 }
 
@@ -250,7 +260,8 @@ void mapping_destroy(struct mapping *m)
     release_pages(&gone);
 }
 
-// ---- read and write ------------------------------------------------------------------------------
+// ---- read and write
+// ------------------------------------------------------------------------------
 
 // Bytes NOT moved between a page and one side's buffer.
 static size_t move_bytes(void *page_side, void *buf, size_t n, bool to_buf, bool user)
@@ -306,8 +317,8 @@ static ssize_t do_write(struct mapping *m, u64 pos, const char *buf, size_t n, b
         if (err) {
             break;
         }
-        size_t left =
-            move_bytes((char *)page_addr(p) + off, (void *)(uintptr_t)(buf + done), some, false, user);
+        size_t left = move_bytes((char *)page_addr(p) + off, (void *)(uintptr_t)(buf + done), some,
+                                 false, user);
         atomic_fetch_or(&p->flags, PG_DIRTY);
         page_put(p);
         done += some - left;
@@ -317,6 +328,12 @@ static ssize_t do_write(struct mapping *m, u64 pos, const char *buf, size_t n, b
         }
         err = left ? -EFAULT : 0;
         cond_resched();
+    }
+    if (err) { // pages that were to be past the old end are not part of the file
+        u64 end = page_align_up(load_relaxed(&m->size_bytes)) >> PAGE_SHIFT;
+        if (pos >> PAGE_SHIFT >= end) {
+            remove_pages(m, end, ~0ull >> PAGE_SHIFT, true);
+        }
     }
     return done ? (ssize_t)done : err;
 }

@@ -1,8 +1,9 @@
 // Reaching the pages behind user addresses from the kernel: populate, pin, copy, futex keys.
 //
 // Pinning takes a reference under the lock of the leaf table. An entry that is there under the lock
-// keeps its page alive (an anonymous page by the entry's own reference; a file page because truncate
-// must take this lock before it lets go), so the reference can be taken with a plain increment.
+// keeps its page alive (an anonymous page by the entry's own reference; a file page because
+// truncate must take this lock before it lets go), so the reference can be taken with a plain
+// increment.
 
 #include <fs.h>
 #include <k/errno.h>
@@ -48,6 +49,9 @@ static struct page *gup_try(struct mm *mm, vaddr_t addr, bool write)
         if (pte_is_present(e) && (!write || pte_is_writable(e))) {
             page = pte_table_page(e);
             page_get(page);
+            if (write) {
+                atomic_fetch_or(&page->flags, PG_DIRTY); // the MMU does not see our store
+            }
         }
         spin_unlock(&t->ptl);
     }
@@ -115,7 +119,7 @@ int mm_futex_key(struct mm *mm, vaddr_t addr, bool process_private, struct mm_ke
     rcu_read_lock();
     struct vma *v = mt_find_rcu(mm_tree(mm, addr), addr, NULL, NULL);
     if (v && (v->flags & VMA_SHARED) && v->file) {
-        key->object = v->file->mapping;
+        key->object = (const void *)(uintptr_t)v->file->mapping->id;
         key->index = vma_page_index(v, addr);
         key->shared = 1;
     }

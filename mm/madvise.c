@@ -1,9 +1,9 @@
 // madvise, mincore, msync, mlock: calls that keep the shape of the address space (mlock only sets
 // flags).
 //
-// MADV_DONTNEED clears entries while the VMA lives on, so a fault may refill one at once: each table
-// is flushed before its lock is dropped (R7). It enters as a writer so that it cannot meet a half
-// finished munmap or mremap.
+// MADV_DONTNEED clears entries while the VMA lives on, so a fault may refill one at once: each
+// table is flushed before its lock is dropped (R7). It enters as a writer so that it cannot meet a
+// half finished munmap or mremap.
 
 #include <arch/uaccess.h>
 #include <fs.h>
@@ -83,6 +83,7 @@ static int advise_remove(struct mm *mm, struct vma *v, vaddr_t start, vaddr_t en
 
 static int madvise_remove(struct mm *mm, vaddr_t start, vaddr_t end)
 {
+    bool hole = false;
     while (start < end) {
         struct remove_range r = {0};
         struct edit e;
@@ -90,12 +91,17 @@ static int madvise_remove(struct mm *mm, vaddr_t start, vaddr_t end)
         if (err) {
             return err;
         }
-        struct vma *v = vma_find(mm, start);
+        struct vma *v = vma_find_first(mm, start);
+        hole |= !v || v->start > start;
+        vaddr_t from = v ? max(start, v->start) : end;
         vaddr_t stop = v ? min(end, v->end) : end;
-        err = v ? advise_remove(mm, v, start, stop, &r) : -ENOMEM;
+        err = from < stop ? advise_remove(mm, v, from, stop, &r) : 0;
         edit_end(&e);
         if (err) {
             return err;
+        }
+        if (!r.file) {
+            break;
         }
         mutex_lock(&r.file->inode->lock);
         mapping_punch(r.file->mapping, r.start, r.end);
@@ -103,7 +109,7 @@ static int madvise_remove(struct mm *mm, vaddr_t start, vaddr_t end)
         file_put(r.file);
         start = stop;
     }
-    return 0;
+    return hole ? -ENOMEM : 0;
 }
 
 static int advise_nothing(struct mm *mm, struct vma *v, vaddr_t start, vaddr_t end, void *arg)
@@ -115,7 +121,10 @@ static int advise_nothing(struct mm *mm, struct vma *v, vaddr_t start, vaddr_t e
 static int madvise_populate(struct mm *mm, vaddr_t start, vaddr_t end, unsigned access)
 {
     for (; start < end; start += PAGE_SIZE) {
-        int err = mm_fault(mm, start, access);
+        rcu_read_lock();
+        bool mapped = mt_find_rcu(mm_tree(mm, start), start, NULL, NULL); // no stack is to grow
+        rcu_read_unlock();
+        int err = mapped ? mm_fault(mm, start, access) : -EFAULT;
         if (err) {
             // Linux: ENOMEM for holes and lack of memory, EINVAL for a forbidden access, EFAULT for
             // a page that cannot be had.
@@ -168,9 +177,6 @@ s64 mm_madvise(struct mm *mm, vaddr_t addr, u64 len, int advice)
     if (end == addr) {
         return 0;
     }
-    if (addr >= USER_END || end > USER_END) {
-        return -ENOMEM;
-    }
     if (populate) {
         return madvise_populate(mm, addr, end,
                                 advice == MADV_POPULATE_WRITE ? FAULT_WRITE : FAULT_READ);
@@ -205,21 +211,24 @@ static bool page_in_core(struct mm *mm, struct vma *v, vaddr_t addr)
     return in;
 }
 
-// Up to a buffer full under the lock; copied out without it.
+// Up to a buffer full under the lock; copied out without it. How many pages before the first hole.
 static int mincore_some(struct mm *mm, vaddr_t addr, u8 *vec, u64 nr)
 {
     struct edit e;
     int err = edit_begin(&e, mm);
-    for (u64 i = 0; !err && i < nr; i++) {
+    u64 i;
+    if (err) {
+        return err;
+    }
+    for (i = 0; i < nr; i++) {
         struct vma *v = vma_find(mm, addr + i * PAGE_SIZE);
         if (!v) {
-            err = -ENOMEM;
-        } else {
-            vec[i] = page_in_core(mm, v, addr + i * PAGE_SIZE);
+            break;
         }
+        vec[i] = page_in_core(mm, v, addr + i * PAGE_SIZE);
     }
     edit_end(&e);
-    return err;
+    return (int)i;
 }
 
 s64 mm_mincore(struct mm *mm, vaddr_t addr, u64 len, u8 *user_vec)
@@ -228,18 +237,21 @@ s64 mm_mincore(struct mm *mm, vaddr_t addr, u64 len, u8 *user_vec)
     if (addr & ~PAGE_MASK) {
         return -EINVAL;
     }
-    if (addr >= USER_END || len > USER_END - addr) {
+    if (addr > USER_END || len > USER_END - addr) {
         return -ENOMEM;
     }
     u64 nr_pages = page_align_up(len) >> PAGE_SHIFT;
     for (u64 done = 0; done < nr_pages;) {
         u64 n = min(nr_pages - done, (u64)sizeof(vec));
-        int err = mincore_some(mm, addr + done * PAGE_SIZE, vec, n);
-        if (err) {
-            return err;
+        int got = mincore_some(mm, addr + done * PAGE_SIZE, vec, n);
+        if (got < 0) {
+            return got;
         }
-        if (arch_copy_to_user(user_vec + done, vec, n)) {
+        if (arch_copy_to_user(user_vec + done, vec, (size_t)got)) {
             return -EFAULT;
+        }
+        if ((u64)got < n) {
+            return -ENOMEM;
         }
         done += n;
         cond_resched();
@@ -271,9 +283,6 @@ s64 mm_msync(struct mm *mm, vaddr_t addr, u64 len, int flags)
     if (!whole) {
         return 0;
     }
-    if (addr >= USER_END || whole > USER_END - addr) {
-        return -ENOMEM;
-    }
     int err = edit_begin(&e, mm);
     if (err) {
         return err;
@@ -283,7 +292,8 @@ s64 mm_msync(struct mm *mm, vaddr_t addr, u64 len, int flags)
     return err;
 }
 
-// ---- mlock family: accounting and populating; nothing is ever swapped out --------------------------
+// ---- mlock family: accounting and populating; nothing is ever swapped out
+// --------------------------
 
 static int lock_vma(struct mm *mm, struct vma *v, vaddr_t start, vaddr_t end, void *arg)
 {
@@ -301,9 +311,6 @@ static int mlock_range(struct mm *mm, vaddr_t addr, u64 len, u32 lock_flags)
     if (start == end) {
         return 0;
     }
-    if (end > USER_END) {
-        return -ENOMEM;
-    }
     int err = edit_begin(&e, mm);
     if (err) {
         return err;
@@ -311,7 +318,8 @@ static int mlock_range(struct mm *mm, vaddr_t addr, u64 len, u32 lock_flags)
     err = for_each_vma(mm, start, end, lock_vma, &lock_flags);
     edit_end(&e);
     if (!err && lock_flags == VMA_LOCKED) {
-        mm_populate(mm, start, end, true);
+        err = mm_populate(mm, start, end, true);
+        err = err == -ENOMEM ? -EAGAIN : err ? -ENOMEM : 0; // as POSIX wants it
     }
     return err;
 }
@@ -329,6 +337,25 @@ s64 mm_munlock(struct mm *mm, vaddr_t addr, u64 len)
     return mlock_range(mm, addr, len, 0);
 }
 
+// Fault in what is mapped, as far as it goes.
+static void populate_all(struct mm *mm)
+{
+    vaddr_t at = 0;
+    for (;;) {
+        vaddr_t start, end;
+        rcu_read_lock();
+        struct vma *v = mt_next_rcu(mm_tree(mm, at), at, NULL, NULL);
+        start = v ? max(at, v->start) : 0;
+        end = v ? v->end : 0;
+        rcu_read_unlock();
+        if (!v) {
+            return;
+        }
+        mm_populate(mm, start, end, true);
+        at = end;
+    }
+}
+
 s64 mm_mlockall(struct mm *mm, int flags)
 {
     struct edit e;
@@ -340,11 +367,14 @@ s64 mm_mlockall(struct mm *mm, int flags)
     if (err) {
         return err;
     }
-    mm->lock_future = flags & MCL_FUTURE;
+    mm->lock_future = flags & MCL_FUTURE ? lock_flags : 0;
     if (flags & MCL_CURRENT) {
         for_each_vma(mm, 0, USER_END, lock_vma, &lock_flags); // holes are no error here
     }
     edit_end(&e);
+    if ((flags & MCL_CURRENT) && !(flags & MCL_ONFAULT)) {
+        populate_all(mm);
+    }
     return 0;
 }
 

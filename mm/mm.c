@@ -3,7 +3,8 @@
 //     mm_create           users 1, refs 1, a root table
 //     mm_get / mm_put     users: threads, and whoever works on it from outside
 //     last mm_put         every VMA is unmapped like by munmap; the users' reference is dropped
-//     mm_drop_ref         refs also counts CPUs that still have the root loaded, lazily (tlb.c); the
+//     mm_drop_ref         refs also counts CPUs that still have the root loaded, lazily (tlb.c);
+//     the
 //                         last of them lets the root and the struct go, by RCU
 //
 // Parked faults hold no reference on the mm: the thread that is parked is a user of it.
@@ -18,6 +19,7 @@
 #include <mm.h>
 #include <page.h>
 #include <pgtable.h>
+#include <rmap.h>
 #include <sched.h>
 #include <scheme.h>
 #include <slab.h>
@@ -86,22 +88,25 @@ void mm_get(struct mm *mm)
     fetch_add_relaxed(&mm->users, 1);
 }
 
-// Nobody runs in it any more. Without memory for the tree nodes of one big cut, cut smaller.
+// Nobody runs in it any more, so nothing is published and nothing can fail: zap and let go.
+// Truncate may still come by through the reverse map until rmap_unlink.
 static void mm_unmap_all(struct mm *mm)
 {
-    struct edit e;
-    int err = edit_begin(&e, mm);
-    assert(!err);
-    while (unmap_locked(mm, 0, USER_END)) {
-        struct vma *v = vma_find_first(mm, 0);
-        if (!v || unmap_locked(mm, v->start, v->end) == 0) {
-            continue;
-        }
-        rcu_barrier();
-        cond_resched();
+    struct tlb_batch b;
+    struct vma *v = vma_find_first(mm, 0);
+    tlb_begin(&b, mm);
+    while (v) {
+        vaddr_t end = v->end;
+        store_seq(&v->state, VMA_DEAD);
+        zap_range(mm, v->start, end, ZAP_PRUNE, &b);
+        tlb_flush(&b);
+        rmap_unlink(v);
+        vma_put(v);
+        v = vma_find_first(mm, end);
     }
-    edit_end(&e);
+    tlb_end(&b);
     mt_destroy(&mm->vmas);
+    tlb_forget(mm);
 }
 
 static s64 mm_sum_tables(const struct mm *mm)
@@ -134,7 +139,8 @@ void mm_activate(struct mm *mm)
     irq_restore(flags);
 }
 
-// ---- Text for /proc ------------------------------------------------------------------------------
+// ---- Text for /proc
+// ------------------------------------------------------------------------------
 
 static size_t maps_line(const struct vma *v, const struct mm *mm, char *buf, size_t size)
 {
@@ -205,7 +211,8 @@ size_t mm_stats_text(char *buf, size_t size)
     return n < 0 ? 0 : min((size_t)n, size);
 }
 
-// ---- Boot ----------------------------------------------------------------------------------------
+// ---- Boot
+// ----------------------------------------------------------------------------------------
 
 static size_t show_fault_around(char *buf, size_t size)
 {

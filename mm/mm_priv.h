@@ -9,8 +9,8 @@
 // anon.c: a fault on an entry that is not empty.
 int fault_present(struct fault *f);
 
-// stack.c: a VMA_GROWSDOWN VMA above addr may be extended to it: true when that was done (or another
-// thread did it), so that the fault should look again. Sleeps.
+// stack.c: a VMA_GROWSDOWN VMA above addr may be extended to it: true when that was done (or
+// another thread did it), so that the fault should look again. Sleeps.
 bool stack_grow(struct mm *mm, vaddr_t addr);
 
 // populate.c: fault in [start, end); errors of mm_fault. Holes end it with -ENOMEM.
@@ -36,9 +36,8 @@ int unmap_locked(struct mm *mm, vaddr_t start, vaddr_t end);
 int map_locked(struct mm *mm, const struct vma_spec *what);
 // May another n pages be mapped (overcommit, VMA count)? 0 or -ENOMEM.
 int mm_may_map(struct mm *mm, u64 nr_pages, u32 flags);
-// Replace the flags of [start, end), which lies inside v: publishes up to three VMAs. The entries are
-// the caller's affair. 0 or -ENOMEM.
+// Replace the flags of [start, end), which lies inside v: publishes up to three VMAs. The entries
+// are the caller's affair. 0 or -ENOMEM.
 int vma_set_flags(struct mm *mm, struct vma *v, vaddr_t start, vaddr_t end, u32 flags);
-extern unsigned long mm_max_map_count;
 
 #endif

@@ -2,8 +2,8 @@
 //
 // All writers have one shape (STYLE: check, prepare, commit). Check the arguments without a lock;
 // enter the scheme's writer side; plan (vma.c), which may fail and changes nothing; commit, which
-// cannot fail; zap what the hole held; finish; leave. Populating comes after leaving: it faults pages
-// in like the program would.
+// cannot fail; zap what the hole held; finish; leave. Populating comes after leaving: it faults
+// pages in like the program would.
 
 #include <fs.h>
 #include <k/assert.h>
@@ -142,7 +142,8 @@ static int spec_from_file(struct vma_spec *s, struct file *file, bool shared, u6
     if (off + len < off || (off + len) >> 63) {
         return -EOVERFLOW;
     }
-    if (mode == O_WRONLY || (shared && (s->flags & VMA_WRITE) && mode != O_RDWR)) {
+    if (mode == O_WRONLY || mode == O_ACCMODE ||
+        (shared && (s->flags & VMA_WRITE) && mode != O_RDWR)) {
         return -EACCES;
     }
     if (!file->ops->mmap) {
@@ -260,7 +261,7 @@ static int mmap_locked(struct mm *mm, struct vma_spec *s, vaddr_t addr, u64 len,
     if (!s->file) {
         s->pgoff = addr >> PAGE_SHIFT;
     }
-    s->flags |= mm->lock_future ? VMA_LOCKED : 0;
+    s->flags |= mm->lock_future;
     err = mm_may_map(mm, len >> PAGE_SHIFT, s->flags);
     return err ? err : map_locked(mm, s);
 }
@@ -284,7 +285,8 @@ s64 mm_mmap(struct mm *mm, vaddr_t addr, u64 len, unsigned prot, unsigned flags,
     }
     err = mmap_locked(mm, &s, addr, len, flags);
     edit_end(&e);
-    if (!err && ((s.flags & VMA_LOCKED) || (flags & (MAP_POPULATE | MAP_NONBLOCK)) == MAP_POPULATE)) {
+    if (!err && ((s.flags & (VMA_LOCKED | VMA_LOCKONFAULT)) == VMA_LOCKED ||
+                 (flags & (MAP_POPULATE | MAP_NONBLOCK)) == MAP_POPULATE)) {
         mm_populate(mm, s.start, s.end, true); // best effort, as on Linux
     }
 out_file:
@@ -326,7 +328,7 @@ void mm_set_brk_start(struct mm *mm, vaddr_t brk)
 static int brk_grow(struct mm *mm, vaddr_t old_end, vaddr_t new_end)
 {
     struct vma *next = vma_find_first(mm, old_end);
-    u64 keep = next && (next->flags & VMA_GROWSDOWN) ? STACK_GUARD_GAP : 0;
+    u64 keep = next && (next->flags & VMA_GROWSDOWN) ? STACK_GUARD_GAP : PAGE_SIZE; // as Linux
     if (next && next->start < new_end + keep) {
         return -ENOMEM;
     }
@@ -334,7 +336,7 @@ static int brk_grow(struct mm *mm, vaddr_t old_end, vaddr_t new_end)
                          .end = new_end,
                          .flags = VMA_READ | VMA_WRITE | VMA_MAYREAD | VMA_MAYWRITE,
                          .pgoff = old_end >> PAGE_SHIFT};
-    s.flags |= mm->lock_future ? VMA_LOCKED : 0;
+    s.flags |= mm->lock_future;
     int err = mm_may_map(mm, (new_end - old_end) >> PAGE_SHIFT, s.flags);
     return err ? err : map_locked(mm, &s);
 }
@@ -353,14 +355,15 @@ s64 mm_brk(struct mm *mm, vaddr_t brk)
     } else if (grown) {
         err = brk_grow(mm, old_end, new_end);
     } else if (new_end < old_end) {
-        err = unmap_locked(mm, new_end, old_end);
+        struct vma *v = vma_find_first(mm, new_end);
+        err = v && v->start < old_end ? unmap_locked(mm, new_end, old_end) : -ENOMEM;
     }
     if (!err) {
         mm->brk = brk;
     }
     s64 result = (s64)mm->brk;
     edit_end(&e);
-    if (!err && grown && mm->lock_future) {
+    if (!err && grown && mm->lock_future == VMA_LOCKED) {
         mm_populate(mm, old_end, new_end, true);
     }
     return result;

@@ -2,8 +2,8 @@
 //
 // Each VMA in the range is replaced by one to three others (vma_set_flags) and then the entries are
 // changed under their table locks and flushed. A right that is taken away is gone when the call
-// returns: the old VMA is dead, so no fault installs with the old rights (R34), and no CPU holds the
-// old translation (R8). A right that is given may show late in an entry: the fault repairs it.
+// returns: the old VMA is dead, so no fault installs with the old rights (R34), and no CPU holds
+// the old translation (R8). A right that is given may show late in an entry: the fault repairs it.
 
 #include <k/errno.h>
 #include <k/rcu.h>
@@ -27,7 +27,8 @@ static pte_t protect_entry(pte_t e, u32 vma_flags)
     if (vma_flags & VMA_SHARED) {
         write = pte_is_writable(e);
     } else {
-        write = !(pf & (PG_FILE | PG_RESERVED)) && load_acquire(&page->ref) == 1;
+        write = pte_is_writable(e) ||
+                (!(pf & (PG_FILE | PG_RESERVED)) && load_acquire(&page->ref) == 1);
     }
     prot |= vma_flags & VMA_ACCESS_FLAGS ? PTE_P_READ : 0;
     prot |= vma_flags & VMA_EXEC ? PTE_P_EXEC : 0;

@@ -10,20 +10,29 @@
 // The shoot-down comes before the source lock is dropped (R6): from then on no CPU can write a page
 // through its old address. The two locks are never held together, so there is no order to respect.
 //
-// Only private (anonymous) pages move: they belong to this address space alone, so nobody looks for
-// them while they are in neither table. Pages of a file are simply unmapped at the source; the page
-// cache owns them and a fault finds them again. If they moved, truncate could miss one in flight.
+// Only private (anonymous) pages move. Pages of a file are simply unmapped at the source; the page
+// cache owns them and a fault finds them again. One that is in neither table for a moment could
+// be missed by truncate. So could a private copy of a file's page, which truncate removes too:
+// while such a mapping moves, the file's i_mmap_lock is held, which is what truncate walks under.
+//
+// Memory for the destination's tables is taken before anything is committed. They may still be
+// missing later: a fault may have given the source a new table meanwhile, or pruned an empty one at
+// the destination. If memory has run out just then the pages cannot be kept and the process is
+// killed.
 
 #include <fs.h>
 #include <k/assert.h>
 #include <k/errno.h>
+#include <k/printk.h>
 #include <k/rcu.h>
 #include <mm.h>
 #include <page.h>
 #include <pgtable.h>
+#include <proc.h>
 #include <rmap.h>
 #include <sched.h>
 #include <scheme.h>
+#include <signal.h>
 #include <tlb.h>
 #include <uapi/mman.h>
 #include "mm_priv.h"
@@ -37,7 +46,8 @@ struct move {
     pte_t taken[MOVE_BATCH];
 };
 
-// Take up to MOVE_BATCH entries from one table, starting at addr; returns how many addresses were done.
+// Take up to MOVE_BATCH entries from one table, starting at addr; returns how many addresses were
+// done.
 static u64 move_take(struct move *m, struct page *table, vaddr_t addr, u64 max_pages, unsigned *nr)
 {
     struct pte_slot *slot = table_slot(table, addr);
@@ -92,7 +102,18 @@ static struct page *move_dest_table(struct move *m, vaddr_t addr)
     }
 }
 
-// Put the taken entries in at addr. Without memory for a table the pages cannot be kept: free them.
+// Give up the pages taken from index i on: they are flushed already.
+static void move_drop(struct move *m, u64 i, u64 nr_pages)
+{
+    for (; i < nr_pages; i++) {
+        if (!pte_is_empty(m->taken[i])) {
+            page_put(pte_table_page(m->taken[i]));
+            mm_this_cpu(m->mm)->nr_anon--;
+        }
+    }
+}
+
+// Put the taken entries in at addr. -ENOMEM: no memory for a table; what is left of them is freed.
 static int move_put(struct move *m, vaddr_t addr, u64 nr_pages)
 {
     for (u64 i = 0; i < nr_pages;) {
@@ -104,6 +125,7 @@ static int move_put(struct move *m, vaddr_t addr, u64 nr_pages)
         }
         table = move_dest_table(m, a);
         if (!table) {
+            move_drop(m, i, nr_pages);
             return -ENOMEM;
         }
         do {
@@ -119,7 +141,7 @@ static int move_put(struct move *m, vaddr_t addr, u64 nr_pages)
     return 0;
 }
 
-// Make sure the destination has its tables before anything is taken out: after that, nothing fails.
+// Give the destination its tables before anything is committed.
 static int move_prepare(struct move *m)
 {
     for (vaddr_t a = align_down(m->to, pt_span(1)); a < m->to + m->len; a += pt_span(1)) {
@@ -140,7 +162,8 @@ static int move_prepare(struct move *m)
     return 0;
 }
 
-// Nothing will be moved: the tables of the destination are under no VMA, so nobody else prunes them.
+// Nothing will be moved: the tables of the destination are under no VMA, so nobody else prunes
+// them.
 static void move_prune_dest(struct move *m)
 {
     struct tlb_batch b;
@@ -149,10 +172,11 @@ static void move_prune_dest(struct move *m)
     tlb_end(&b);
 }
 
-static void move_entries(struct move *m)
+static int move_entries(struct move *m)
 {
     struct tlb_batch b;
     vaddr_t end = m->from + m->len, addr = m->from;
+    int err = 0;
     tlb_begin(&b, m->mm);
     while (addr < end) {
         unsigned nr = 0;
@@ -171,8 +195,8 @@ static void move_entries(struct move *m)
         bool empty = table->nr_used == 0;
         rcu_read_unlock();
         if (nr) {
-            int err = move_put(m, m->to + (addr - m->from), pages);
-            assert(!err); // move_prepare made the tables, and the writer's range keeps them
+            int failed = move_put(m, m->to + (addr - m->from), pages);
+            err = err ? err : failed;
         }
         if (empty) {
             pt_prune(m->mm, addr, &b);
@@ -181,6 +205,7 @@ static void move_entries(struct move *m)
         addr += pages << PAGE_SHIFT;
     }
     tlb_end(&b);
+    return err;
 }
 
 // ---- The call ---------------------------------------------------------------------------------
@@ -216,10 +241,8 @@ static int publish_pending(struct edit *e, struct mm *mm, const struct vma_spec 
 // Move [old, old+old_len), which lies in one VMA described by `from`, to new_addr.
 static int remap_move(struct remap *r, const struct vma_spec *from)
 {
-    struct move m = {.mm = r->mm,
-                     .from = r->old,
-                     .to = r->new_addr,
-                     .len = min(r->old_len, r->new_len)};
+    struct move m = {
+        .mm = r->mm, .from = r->old, .to = r->new_addr, .len = min(r->old_len, r->new_len)};
     struct vma_spec to = *from, rest = *from;
     struct edit dst, src;
 
@@ -254,10 +277,25 @@ static int remap_move(struct remap *r, const struct vma_spec *from)
     }
     if (err) {
         vma_commit_finish(&dst);
-        unmap_locked(r->mm, to.start, to.end);
+        if (unmap_locked(r->mm, to.start, to.end)) {
+            printk("mremap: no memory to undo: %lx stays mapped\n", (unsigned long)to.start);
+        }
         return err;
     }
-    move_entries(&m);
+    struct mutex *i_mmap =
+        from->file && from->file->mapping ? &from->file->mapping->i_mmap_lock : NULL;
+    if (i_mmap) {
+        mutex_lock(i_mmap);
+    }
+    err = move_entries(&m);
+    vma_commit_live(&dst); // before truncate may walk again: it passes PENDING VMAs by
+    if (i_mmap) {
+        mutex_unlock(i_mmap);
+    }
+    if (err) {
+        printk("out of memory in mremap: killing process %d\n", current_process()->pid);
+        force_signal_fault(SIGKILL, SI_KERNEL, r->old);
+    }
     vma_commit_finish(&dst);
     if (!(r->flags & MREMAP_DONTUNMAP)) {
         src.occupied = true;
@@ -292,17 +330,18 @@ static int remap_find(struct remap *r, struct vma_spec *out)
     if (!v) {
         return -EFAULT;
     }
+    vma_to_spec(v, out);
+    bool moves = r->flags & (MREMAP_FIXED | MREMAP_DONTUNMAP);
+    if (!moves && r->old_len >= r->new_len && r->old_len) {
+        return 0; // shrinking may span VMAs and holes
+    }
     // Linux: duplicating (old_len 0) is for shared mappings only.
     if (r->old_len == 0 && !(v->flags & VMA_SHARED)) {
         return -EINVAL;
     }
-    if ((r->flags & MREMAP_DONTUNMAP) && (v->flags & VMA_SHARED) && v->ops == NULL) {
-        return -EINVAL;
-    }
-    if (r->old_len > v->end - r->old) {
+    if (min(r->old_len, moves ? r->new_len : r->old_len) > v->end - r->old) {
         return -EFAULT;
     }
-    vma_to_spec(v, out);
     return r->new_len > r->old_len
                ? mm_may_map(r->mm, (r->new_len - r->old_len) >> PAGE_SHIFT, v->flags)
                : 0;
@@ -317,7 +356,7 @@ static int remap_fixed_check(const struct remap *r)
     if (r->old + r->old_len > r->new_addr && r->new_addr + r->new_len > r->old) {
         return -EINVAL;
     }
-    return r->new_addr < MMAP_MIN_ADDR ? -EPERM : 0;
+    return (r->flags & MREMAP_FIXED) && r->new_addr < MMAP_MIN_ADDR ? -EPERM : 0;
 }
 
 // Duplicate a shared mapping (old_len 0).
@@ -336,6 +375,9 @@ static s64 remap_locked(struct remap *r, struct vma_spec *v)
     bool must_move = fixed || (r->flags & MREMAP_DONTUNMAP) || r->old_len == 0;
     int err;
 
+    if (!fixed && !(r->flags & MREMAP_MAYMOVE) && r->old_len == 0) {
+        return -ENOMEM;
+    }
     if (!fixed && r->old_len > r->new_len) {
         err = unmap_locked(r->mm, r->old + r->new_len, r->old + r->old_len);
         return err ? err : (s64)r->old;
@@ -353,7 +395,14 @@ static s64 remap_locked(struct remap *r, struct vma_spec *v)
         }
     }
     if (!fixed) {
-        err = vma_find_gap(r->mm, r->new_len, &r->new_addr);
+        // MREMAP_DONTUNMAP takes new_addr as a hint.
+        struct vma *there = vma_find_first(r->mm, r->new_addr);
+        if (!(r->flags & MREMAP_DONTUNMAP) || r->new_addr < MMAP_MIN_ADDR ||
+            (there && there->start < r->new_addr + r->new_len)) {
+            err = vma_find_gap(r->mm, r->new_len, &r->new_addr);
+        } else {
+            err = 0;
+        }
     } else {
         err = unmap_locked(r->mm, r->new_addr, r->new_addr + r->new_len);
         if (!err && r->old_len > r->new_len) {
@@ -373,14 +422,17 @@ static int remap_check(const struct remap *r)
     const unsigned f = r->flags;
     if ((f & ~(MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP)) ||
         ((f & (MREMAP_FIXED | MREMAP_DONTUNMAP)) && !(f & MREMAP_MAYMOVE)) ||
-        ((f & MREMAP_DONTUNMAP) && r->old_len != r->new_len) || (r->old & ~PAGE_MASK) ||
-        r->new_len == 0) {
+        (r->old & ~PAGE_MASK) || r->new_len == 0) {
         return -EINVAL;
     }
-    return f & MREMAP_FIXED ? remap_fixed_check(r) : r->new_len > USER_END ? -ENOMEM : 0;
+    if (f & (MREMAP_FIXED | MREMAP_DONTUNMAP)) {
+        return remap_fixed_check(r);
+    }
+    return r->new_len > USER_END ? -ENOMEM : 0;
 }
 
-s64 mm_mremap(struct mm *mm, vaddr_t old, u64 old_len, u64 new_len, unsigned flags, vaddr_t new_addr)
+s64 mm_mremap(struct mm *mm, vaddr_t old, u64 old_len, u64 new_len, unsigned flags,
+              vaddr_t new_addr)
 {
     struct remap r = {.mm = mm,
                       .old = old,
@@ -391,6 +443,9 @@ s64 mm_mremap(struct mm *mm, vaddr_t old, u64 old_len, u64 new_len, unsigned fla
     struct vma_spec v;
     struct edit e;
     int err = remap_check(&r);
+    if (!err && (flags & MREMAP_DONTUNMAP) && old_len != new_len) {
+        err = -EINVAL;
+    }
     if (err) {
         return err;
     }

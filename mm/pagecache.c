@@ -4,10 +4,11 @@
 //
 // The root pointer leads to a node that knows its own shift, so a reader learns the height and the
 // node in one load. Growing puts a new root above the old one; nodes leave by RCU. Writers hold
-// mapping->lock and allocate without sleeping, from what pc_preload took before the lock.
+// mapping->lock and take nodes that pc_preload allocated before; most insertions need none, so the
+// first try is made without and says -EAGAIN when it needs some.
 //
-// A page in the tree holds one reference, the cache's own. page->mapping and page->index are set before
-// the slot is published and page->mapping is cleared when it leaves (invariant 8).
+// A page in the tree holds one reference, the cache's own. page->mapping and page->index are set
+// before the slot is published and page->mapping is cleared when it leaves (invariant 8).
 
 #include <filemap.h>
 #include <k/assert.h>
@@ -81,7 +82,7 @@ struct page *mapping_find_get(struct mapping *m, u64 index)
 
 int pc_preload(struct pc_preload *pre)
 {
-    while (pre->nr < PC_MAX_HEIGHT) {
+    while (pre->nr < PC_PRELOAD) {
         struct pc_node *n = kmem_cache_alloc(pc_cache, GFP_KERNEL | GFP_ZERO);
         if (!n) {
             pc_preload_free(pre);
@@ -101,21 +102,39 @@ void pc_preload_free(struct pc_preload *pre)
 
 static struct pc_node *pc_take(struct pc_preload *pre, unsigned shift)
 {
-    assert(pre->nr > 0);
+    if (pre->nr == 0) {
+        return NULL;
+    }
     struct pc_node *n = pre->node[--pre->nr];
     n->shift = (u8)shift;
     return n;
+}
+
+// The shift of the lowest root that covers index.
+static unsigned pc_shift_for(u64 index)
+{
+    unsigned shift = 0;
+    while (shift + PC_BITS < 64 && index >> (shift + PC_BITS)) {
+        shift += PC_BITS;
+    }
+    return shift;
 }
 
 int pc_insert_locked(struct mapping *m, struct pc_preload *pre, u64 index, struct page *page)
 {
     struct pc_node *n = load_relaxed(&m->root);
     if (!n) {
-        n = pc_take(pre, 0);
+        n = pc_take(pre, pc_shift_for(index));
+        if (!n) {
+            return -EAGAIN;
+        }
         rcu_assign_pointer(&m->root, n);
     }
     while (!pc_covers(n, index)) {
         struct pc_node *up = pc_take(pre, n->shift + PC_BITS);
+        if (!up) {
+            return -EAGAIN;
+        }
         store_relaxed(&up->slot[0], n);
         up->nr_used = 1;
         rcu_assign_pointer(&m->root, up); // pairs with pc_leaf_rcu
@@ -126,6 +145,9 @@ int pc_insert_locked(struct mapping *m, struct pc_preload *pre, u64 index, struc
         struct pc_node *child = load_relaxed(&n->slot[i]);
         if (!child) {
             child = pc_take(pre, n->shift - PC_BITS);
+            if (!child) {
+                return -EAGAIN; // nodes on the way stay, empty, for the next try
+            }
             n->nr_used++;
             rcu_assign_pointer(&n->slot[i], child);
         }
@@ -144,8 +166,8 @@ int pc_insert_locked(struct mapping *m, struct pc_preload *pre, u64 index, struc
     return 0;
 }
 
-// Remove the pages of [first, last] below `where` (an owner's slot or the root) into out; frees nodes
-// that become empty. Returns true when the node itself went.
+// Remove the pages of [first, last] below `where` (an owner's slot or the root) into out; frees
+// nodes that become empty. Returns true when the node itself went.
 static bool pc_remove_below(struct mapping *m, struct pc_node *n, u64 base, u64 first, u64 last,
                             struct list *out)
 {

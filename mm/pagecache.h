@@ -5,9 +5,9 @@
 #include <filemap.h>
 #include <k/rcu.h>
 
-#define PC_BITS       6
-#define PC_FANOUT     (1u << PC_BITS)
-#define PC_MAX_HEIGHT 11 // covers 64 bits of index
+#define PC_BITS    6
+#define PC_FANOUT  (1u << PC_BITS)
+#define PC_PRELOAD 4 // nodes taken at a time
 
 struct pc_node {
     u8 shift;    // [I] 0: the slots are pages
@@ -17,19 +17,20 @@ struct pc_node {
 };
 
 struct pc_preload {
-    struct pc_node *node[PC_MAX_HEIGHT];
+    struct pc_node *node[PC_PRELOAD];
     unsigned nr;
 };
 
-// Take nodes for one insertion, before the lock: 0 or -ENOMEM. Sleeps.
+// Fill up with nodes, before the lock: 0 or -ENOMEM. Sleeps.
 int pc_preload(struct pc_preload *pre);
 void pc_preload_free(struct pc_preload *pre);
 
-// mapping->lock is held: put page at index (the cache takes a reference) or -EEXIST.
+// mapping->lock is held: put page at index (the cache takes a reference); -EEXIST; -EAGAIN: out of
+// nodes, unlock, pc_preload and try again.
 int pc_insert_locked(struct mapping *m, struct pc_preload *pre, u64 index, struct page *page);
 
-// mapping->lock is held: take the pages of [first, last] out. Their `mapping` is cleared (seq_cst) and
-// they come on `out` by page->list, each with the cache's reference.
+// mapping->lock is held: take the pages of [first, last] out. Their `mapping` is cleared (seq_cst)
+// and they come on `out` by page->list, each with the cache's reference.
 void pc_remove_locked(struct mapping *m, u64 first, u64 last, struct list *out);
 
 // The node whose slots hold the pages around index, or NULL. In an RCU section.

@@ -1,7 +1,8 @@
 // Page tables: walked without a lock, installed and detached under the locks of the tables.
 //
 // The problem. A fault walks from the top-level table to a leaf table while other CPUs install the
-// tables it misses and munmap takes empty ones away. No lock of the address space protects the walk.
+// tables it misses and munmap takes empty ones away. No lock of the address space protects the
+// walk.
 //
 // The idea. Every table is a page, and its struct page carries a lock, the number of entries in use
 // and one bit: `detached`.
@@ -10,31 +11,32 @@
 //                    |
 //     child   [ e e e e e e ]      lock C protects every entry of the child,  C.nr_used, C.detached
 //
-//   install a child    lock P; P attached? slot empty? store the slot (seq_cst); P.nr_used++; unlock
-//   detach a child     lock P, lock C; P attached, slot still C, C.nr_used == 0?
+//   install a child    lock P; P attached? slot empty? store the slot (seq_cst); P.nr_used++;
+//   unlock detach a child     lock P, lock C; P attached, slot still C, C.nr_used == 0?
 //                      C.detached = true; slot = empty; P.nr_used--; unlock both;
 //                      shoot down (the MMU may have cached the slot), then free by RCU
 //   change an entry    lock C; C attached? then everything above C is too, for a table with a used
 //                      entry is never detached; change; unlock
 //
 // A walker reads slots with acquire loads and follows them inside an RCU section: what it finds may
-// already be detached, but not freed. It finds out when it locks the leaf. So `detached` is the whole
-// re-check: no entry above needs to be read again (invariant 3).
+// already be detached, but not freed. It finds out when it locks the leaf. So `detached` is the
+// whole re-check: no entry above needs to be read again (invariant 3).
 //
-// A table can only be detached when it is empty, whoever's addresses it covers. So munmap may detach
-// a table under a neighbouring VMA that has not been touched: its next fault walks again. No range of
-// VMAs has to be proved empty, and so two munmaps of neighbouring ranges need not agree who frees.
+// A table can only be detached when it is empty, whoever's addresses it covers. So munmap may
+// detach a table under a neighbouring VMA that has not been touched: its next fault walks again. No
+// range of VMAs has to be proved empty, and so two munmaps of neighbouring ranges need not agree
+// who frees.
 //
-// The empty slot (invariant 2). munmap retires a VMA and then looks at slots; a fault installs a table
-// and then asks whether its VMA is live. Store buffering: both could read the old value.
+// The empty slot (invariant 2). munmap retires a VMA and then looks at slots; a fault installs a
+// table and then asks whether its VMA is live. Store buffering: both could read the old value.
 //
 //     fault                                   munmap
 //     slot = table        (pte_write_seq)     vma->state = DEAD     (store_seq, edit_retire)
 //     lock leaf; state?   (load_seq)          slot?                 (pte_read_seq, zap and prune)
 //
 // All four are seq_cst, so one of them sees the other. If munmap sees the table it zaps and prunes
-// it. If the fault sees DEAD it installs nothing, and when the table it stands in is empty it prunes
-// the table itself (fault_prune in fault.c): otherwise the table would leak.
+// it. If the fault sees DEAD it installs nothing, and when the table it stands in is empty it
+// prunes the table itself (fault_prune in fault.c): otherwise the table would leak.
 //
 // Rejected: one page_table_lock for the upper levels (a shared line for all CPUs that touch new
 // memory); freeing tables only under ranges without VMAs, found through the VMA tree (two writers
@@ -56,7 +58,7 @@ long pt_nr_tables(void)
 {
     long sum = 0;
     unsigned c;
-    for_each_online_cpu(c) {
+    for_each_online_cpu (c) {
         sum += per_cpu(pt_count, c);
     }
     return sum;
@@ -184,7 +186,8 @@ int pt_walk_leaf_nosleep(struct mm *mm, vaddr_t addr, struct page **leaf)
     return 0;
 }
 
-// Try to unhook `child` from `slot` of `parent`. True: it is detached and its parent may be empty now.
+// Try to unhook `child` from `slot` of `parent`. True: it is detached and its parent may be empty
+// now.
 static bool pt_detach(struct page *parent, struct pte_slot *slot, struct page *child)
 {
     bool done = false;

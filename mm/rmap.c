@@ -1,13 +1,14 @@
 // The reverse map of files: which VMAs may map a page of this file.
 //
 // A VMA joins mapping->i_mmap before the tree publishes it and leaves after its entries are zapped
-// and flushed. So truncate, which walks the list under i_mmap_lock, meets every VMA that could hold an
-// entry for a page it removed; one that joins later finds page->mapping cleared when it installs.
+// and flushed. So truncate, which walks the list under i_mmap_lock, meets every VMA that could hold
+// an entry for a page it removed; one that joins later finds page->mapping cleared when it
+// installs.
 //
-// The walk clears entries under the table locks alone, without the edit lock of the address space: the
-// VMA's mm cannot go away while the VMA is listed (exit removes its VMAs first), and tables that are
-// detached meanwhile are noticed under their lock. What the walk finds empty may still be in a TLB if
-// munmap is between clearing and flushing; tlb_settle waits for that (R9).
+// The walk clears entries under the table locks alone, without the edit lock of the address space:
+// the VMA's mm cannot go away while the VMA is listed (exit removes its VMAs first), and tables
+// that are detached meanwhile are noticed under their lock. What the walk finds empty may still be
+// in a TLB if munmap is between clearing and flushing; tlb_settle waits for that (R9).
 
 #include <filemap.h>
 #include <fs.h>
@@ -59,10 +60,12 @@ void rmap_unmap_file(struct mapping *m, u64 first, u64 last, bool cows)
 {
     struct vma *v;
     mutex_lock(&m->i_mmap_lock);
-    list_for_each_entry(v, &m->i_mmap, i_mmap_link) {
+    list_for_each_entry (v, &m->i_mmap, i_mmap_link) {
         vaddr_t start, end;
         struct tlb_batch b;
-        if (!vma_file_range(v, first, last, &start, &end)) {
+        // PENDING: nothing was installed from it yet; what its range holds is another VMA's.
+        if (load_acquire(&v->state) == VMA_PENDING ||
+            !vma_file_range(v, first, last, &start, &end)) {
             continue;
         }
         tlb_begin(&b, v->mm);

@@ -1,8 +1,8 @@
 // The growing stack: a VMA_GROWSDOWN VMA is extended when the program touches memory just below it.
 //
-// Growing is a writer like any other: the wider VMA is published, the narrow one retired, no node of
-// the tree and no VMA is changed under a reader (R11). A gap of STACK_GUARD_GAP bytes is kept to the
-// mapping below, unless that one is inaccessible anyway (a guard page) or a stack piece itself.
+// Growing is a writer like any other: the wider VMA is published, the narrow one retired, no node
+// of the tree and no VMA is changed under a reader (R11). A gap of STACK_GUARD_GAP bytes is kept to
+// the mapping below, unless that one is inaccessible anyway (a guard page) or a stack piece itself.
 
 #include <k/errno.h>
 #include <mm.h>

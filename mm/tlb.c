@@ -1,8 +1,8 @@
 // TLB shootdown and which CPU has which address space loaded.
 //
-// The problem. After an entry is cleared, other CPUs may go on using the translation they have cached
-// until they are told. Pages must not be reused before that. Telling costs an interrupt, so only CPUs
-// that may hold translations are told.
+// The problem. After an entry is cleared, other CPUs may go on using the translation they have
+// cached until they are told. Pages must not be reused before that. Telling costs an interrupt, so
+// only CPUs that may hold translations are told.
 //
 // Who may hold translations. mm->cpus has a bit for each CPU on which the mm is loaded.
 //
@@ -12,8 +12,8 @@
 //
 // Either the shooter sees the bit, or the loader's walks come after the entry was cleared.
 //
-// Lazy CPUs. A thread that blocks mostly comes back, so a CPU going idle (or to a kernel thread) keeps
-// the tables loaded and only says so. It touches no user address until it leaves that state.
+// Lazy CPUs. A thread that blocks mostly comes back, so a CPU going idle (or to a kernel thread)
+// keeps the tables loaded and only says so. It touches no user address until it leaves that state.
 //
 //     CPU that leaves lazy                   CPU that shoots
 //     lazy = false         (seq_cst)         mm->tlb_gen++   (seq_cst)
@@ -21,13 +21,14 @@
 //
 // Store buffering again, all four seq_cst: one sees the other, and a CPU that finds the generation
 // changed flushes everything. When tables were unlinked lazy CPUs are interrupted all the same: a
-// speculative walk through a freed table could read anything. A lazy CPU that is interrupted changes
-// to the kernel's own tables, so that it is not asked again (`gone`); it keeps its reference until the
-// next switch, because an interrupt handler must not free.
+// speculative walk through a freed table could read anything. A lazy CPU that is interrupted
+// changes to the kernel's own tables, so that it is not asked again (`gone`); it keeps its
+// reference until the next switch, because an interrupt handler must not free.
 //
 // mm->tlb_pending counts batches between the first cleared entry and the flush. munmap may drop a
 // table lock in that time, because the VMA is dead and the writer holds the range: nobody installs
-// there. But truncate may come by, find the entry empty and free the page. It asks tlb_settle first.
+// there. But truncate may come by, find the entry empty and free the page. It asks tlb_settle
+// first.
 //
 // A struct mm lives until the last CPU has unloaded it (mm->refs: 1 for all users, 1 a CPU).
 
@@ -42,10 +43,10 @@
 #include <tlb.h>
 
 struct tlb_cpu {
-    struct mm *mm;    // loaded here, or NULL: the kernel's tables
-    atomic_bool lazy; // loaded, but nobody runs in it
-    bool gone;        // lazy, and the kernel's tables are loaded in its stead
-    u64 gen;          // mm->tlb_gen this CPU has caught up with
+    _Atomic(struct mm *) mm; // loaded here, or NULL: the kernel's tables
+    atomic_bool lazy;        // loaded, but nobody runs in it
+    bool gone;               // lazy, and the kernel's tables are loaded in its stead
+    u64 gen;                 // mm->tlb_gen this CPU has caught up with
 } cache_aligned;
 
 static DEFINE_PER_CPU(struct tlb_cpu, tlb_cpu);
@@ -106,6 +107,49 @@ void mm_switch(struct mm *prev, struct mm *next, unsigned cpu)
     }
 }
 
+// Nobody uses mm any more: let the CPUs that have it loaded, lazily, go to the kernel's tables, and
+// drop their references for them (an interrupt handler must not).
+struct forget {
+    struct mm *mm;
+    atomic_uint nr;
+};
+
+static void tlb_forget_here(void *arg)
+{
+    struct forget *f = arg;
+    unsigned long flags = irq_save();
+    struct tlb_cpu *t = &this_cpu(tlb_cpu);
+    if (t->mm == f->mm) {
+        mmu_load(mmu_kernel_root());
+        fetch_and_seq(&f->mm->cpus, ~(1ul << cpu_id()));
+        t->mm = NULL;
+        t->gone = false;
+        store_seq(&t->lazy, false);
+        fetch_add_seq(&f->nr, 1);
+    }
+    irq_restore(flags);
+}
+
+void tlb_forget(struct mm *mm)
+{
+    struct forget f = {.mm = mm};
+    u64 mask = 0;
+    unsigned c;
+    for_each_online_cpu (c) {
+        if (per_cpu(tlb_cpu, c).mm == mm) { // nobody loads it anew, so no CPU is missed
+            mask |= 1ul << c;
+        }
+    }
+    tlb_forget_here(&f);
+    mask &= ~(1ul << cpu_id());
+    if (mask) {
+        smp_call_mask(mask, tlb_forget_here, &f);
+    }
+    for (unsigned i = load_seq(&f.nr); i > 0; i--) {
+        mm_drop_ref(mm);
+    }
+}
+
 struct shot {
     struct mm *mm;
     vaddr_t start, end;
@@ -144,7 +188,7 @@ void tlb_shoot(struct mm *mm, vaddr_t start, vaddr_t end, bool tables)
     struct shot s = {mm, start, end, tables};
     unsigned self = cpu_id();
 
-    fetch_add_seq(&mm->tlb_gen, 1);  // full barrier after the cleared entries
+    fetch_add_seq(&mm->tlb_gen, 1); // full barrier after the cleared entries
     u64 mask = load_seq(&mm->cpus); // pairs with tlb_enter
     if (mask & (1ul << self)) {
         tlb_flush_local(&s);
@@ -169,7 +213,7 @@ void tlb_begin(struct tlb_batch *b, struct mm *mm)
     b->start = b->end = 0;
     list_init(&b->pages);
     list_init(&b->tables);
-    b->nr_pages = b->nr_tables = 0;
+    b->nr_pages = b->nr_tables = b->nr_shared = 0;
     fetch_add_seq(&mm->tlb_pending, 1); // pairs with tlb_settle, through the table locks
 }
 
@@ -191,6 +235,14 @@ void tlb_add_page(struct tlb_batch *b, struct page *page)
     b->nr_pages++;
 }
 
+void tlb_add_shared(struct tlb_batch *b, struct page *page)
+{
+    if (b->nr_shared == array_size(b->shared)) {
+        tlb_flush(b);
+    }
+    b->shared[b->nr_shared++] = page;
+}
+
 void tlb_add_table(struct tlb_batch *b, struct page *table)
 {
     list_add_tail(&b->tables, &table->list);
@@ -204,15 +256,18 @@ void tlb_flush(struct tlb_batch *b)
         tlb_shoot(b->mm, b->start, b->end, b->nr_tables > 0);
         b->start = b->end = 0;
     }
-    list_for_each_entry_safe(p, tmp, &b->pages, list) {
+    list_for_each_entry_safe (p, tmp, &b->pages, list) {
         page_free(p);
     }
     list_init(&b->pages);
-    list_for_each_entry_safe(p, tmp, &b->tables, list) {
+    for (unsigned i = 0; i < b->nr_shared; i++) {
+        page_put(b->shared[i]);
+    }
+    list_for_each_entry_safe (p, tmp, &b->tables, list) {
         pt_table_free_rcu(p);
     }
     list_init(&b->tables);
-    b->nr_pages = b->nr_tables = 0;
+    b->nr_pages = b->nr_tables = b->nr_shared = 0;
 }
 
 void tlb_end(struct tlb_batch *b)

@@ -1,5 +1,5 @@
-// VMAs: planning and committing a change. Logic only: no page tables, no locks but the caller's edit
-// lock, so that the host tests run this very file.
+// VMAs: planning and committing a change. Logic only: no page tables, no locks but the caller's
+// edit lock, so that the host tests run this very file.
 //
 // The problem. A writer must replace some VMAs by others so that a fault, which looks at any moment
 // and holds no lock, sees either what was or what will be; and it must not fail half way.
@@ -12,20 +12,21 @@
 //     fresh       [- A' -]                      [-- C' --]    (remnants: what sticks out)
 //     add X               [-------- X ----------]             (joined with A' or C' if equal)
 //
-// and takes everything that can fail: VMA objects, tree nodes. The commit stores the fresh VMAs into
-// the tree, one atomic step each, erases what stays empty, and then retires the old ones. Between two
-// stores a reader finds an old VMA or a fresh one, never nothing, for an address that is mapped before
-// and after (R12). It may find A and A' in turn; A dies only when all of the new tree is public
-// (invariant 1), and a fault that is still holding A starts again.
+// and takes everything that can fail: VMA objects, tree nodes. The commit stores the fresh VMAs
+// into the tree, one atomic step each, erases what stays empty, and then retires the old ones.
+// Between two stores a reader finds an old VMA or a fresh one, never nothing, for an address that
+// is mapped before and after (R12). It may find A and A' in turn; A dies only when all of the new
+// tree is public (invariant 1), and a fault that is still holding A starts again.
 //
 // A VMA published while the range still has old entries is PENDING until vma_commit_finish, so that
 // no fault installs into a range the writer is about to zap.
 //
 // Joining. Two neighbours with the same flags, file and adjoining offsets become one VMA: both are
-// retired and a wider one is published. Entries stay where they are; page tables know nothing of VMAs.
+// retired and a wider one is published. Entries stay where they are; page tables know nothing of
+// VMAs.
 //
-// Reference counts: the tree owns one (dropped at the end of the commit), each parked fault one. With
-// the last one gone the memory and the reference on the file go after a grace period.
+// Reference counts: the tree owns one (dropped at the end of the commit), each parked fault one.
+// With the last one gone the memory and the reference on the file go after a grace period.
 
 #include <fs.h>
 #include <k/assert.h>
@@ -50,8 +51,8 @@ long vma_nr_used(void)
     return kmem_cache_nr_used(vma_cache);
 }
 
-// The file goes with the memory, not before (invariant 7): a fault that found the VMA in its RCU section
-// follows v->file to the page cache.
+// The file goes with the memory, not before (invariant 7): a fault that found the VMA in its RCU
+// section follows v->file to the page cache.
 static void vma_free_rcu(struct rcu_head *head)
 {
     struct vma *v = container_of(head, struct vma, rcu);
@@ -147,7 +148,7 @@ static int plan_fresh(struct edit *e, const struct vma_spec *s)
         return -ENOMEM;
     }
     // Keep the list in address order.
-    list_for_each_entry(at, &e->fresh, edit_link) {
+    list_for_each_entry (at, &e->fresh, edit_link) {
         if (at->start > v->start) {
             break;
         }
@@ -206,7 +207,7 @@ int vma_plan_cut(struct edit *e, vaddr_t start, vaddr_t end)
 static bool plan_swallow_remnant(struct edit *e, struct vma_spec *s, bool left)
 {
     struct vma *v;
-    list_for_each_entry(v, &e->fresh, edit_link) {
+    list_for_each_entry (v, &e->fresh, edit_link) {
         struct vma_spec n;
         vma_to_spec(v, &n);
         if (left ? vma_can_merge(&n, s) : vma_can_merge(s, &n)) {
@@ -262,16 +263,19 @@ int vma_plan_add(struct edit *e, const struct vma_spec *what)
 
 int vma_plan_ready(struct edit *e)
 {
+    if (e->nr_fresh > e->nr_old && e->mm->nr_vmas + e->nr_fresh - e->nr_old > mm_max_map_count) {
+        return -ENOMEM;
+    }
     return mt_prepare(mm_tree(e->mm, e->start), &e->pre, e->nr_fresh + (e->erase ? 1 : 0));
 }
 
 void vma_plan_abort(struct edit *e)
 {
     struct vma *v, *tmp;
-    list_for_each_entry_safe(v, tmp, &e->fresh, edit_link) {
+    list_for_each_entry_safe (v, tmp, &e->fresh, edit_link) {
         vma_discard(v);
     }
-    list_for_each_entry_safe(v, tmp, &e->old, edit_link) {
+    list_for_each_entry_safe (v, tmp, &e->old, edit_link) {
         list_del(&v->edit_link);
     }
     mt_unprepare(&e->pre);
@@ -296,7 +300,7 @@ static void commit_erase(struct edit *e)
 {
     struct vma *v;
     vaddr_t start = e->start, end = e->end;
-    list_for_each_entry(v, &e->fresh, edit_link) {
+    list_for_each_entry (v, &e->fresh, edit_link) {
         if (v->start <= start && v->end > start) {
             start = v->end;
         } else if (v->start < end && v->end >= end) {
@@ -311,35 +315,45 @@ static void commit_erase(struct edit *e)
 void vma_commit(struct edit *e)
 {
     struct vma *v;
-    list_for_each_entry(v, &e->fresh, edit_link) {
+    list_for_each_entry (v, &e->fresh, edit_link) {
         rmap_link(v);
     }
-    list_for_each_entry(v, &e->fresh, edit_link) {
+    list_for_each_entry (v, &e->fresh, edit_link) {
         mt_store(mm_tree(e->mm, v->start), &e->pre, v->start, v->end, v);
         count_vma(e->mm, v, 1);
     }
     if (e->erase) {
         commit_erase(e);
     }
-    list_for_each_entry(v, &e->old, edit_link) {
+    list_for_each_entry (v, &e->old, edit_link) {
         count_vma(e->mm, v, -1);
         e->mm->scheme->edit_retire(e, v);
+    }
+}
+
+void vma_commit_live(struct edit *e)
+{
+    struct vma *v;
+    list_for_each_entry (v, &e->fresh, edit_link) {
+        if (load_relaxed(&v->state) == VMA_PENDING) {
+            store_release(&v->state, VMA_LIVE); // pairs with fault_live
+        }
     }
 }
 
 void vma_commit_finish(struct edit *e)
 {
     struct vma *v, *tmp;
-    list_for_each_entry_safe(v, tmp, &e->fresh, edit_link) {
-        list_del(&v->edit_link);
-        if (load_relaxed(&v->state) == VMA_PENDING) {
-            store_release(&v->state, VMA_LIVE); // pairs with fault_live
-        }
-    }
-    list_for_each_entry_safe(v, tmp, &e->old, edit_link) {
+    // Retired VMAs leave the reverse map before anything new is installed in their place: truncate
+    // of their file, walking the list, would clear it.
+    list_for_each_entry_safe (v, tmp, &e->old, edit_link) {
         list_del(&v->edit_link);
         rmap_unlink(v);
         vma_put(v);
+    }
+    vma_commit_live(e);
+    list_for_each_entry_safe (v, tmp, &e->fresh, edit_link) {
+        list_del(&v->edit_link);
     }
     mt_unprepare(&e->pre);
 }
@@ -358,7 +372,8 @@ int vma_find_gap(struct mm *mm, u64 len, vaddr_t *out)
         if (!next || next->start - (*out + len) >= keep) {
             return 0;
         }
-        // Too near to a growing stack: lower in this hole, or else in those below the VMA that ends it.
+        // Too near to a growing stack: lower in this hole, or else in those below the VMA that ends
+        // it.
         struct vma *prev = vma_find_prev(mm, *out + len);
         top = max(next->start - min(next->start, keep), prev ? prev->end : 0);
     }

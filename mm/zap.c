@@ -1,12 +1,15 @@
 // Clearing ranges of entries: munmap, MADV_DONTNEED, truncate, exit.
 //
-// The order is always: entries are cleared under the lock of their table, translations are shot down,
-// and only then are pages given back (tlb.c). Two kinds of callers differ in when they must flush:
+// The order is always: entries are cleared under the lock of their table, translations are shot
+// down, and only then are pages given back (tlb.c). Two kinds of callers differ in when they must
+// flush:
 //
-//   the VMA is dead (munmap)     nobody installs into the range any more, the flush may wait for the
+//   the VMA is dead (munmap)     nobody installs into the range any more, the flush may wait for
+//   the
 //                                end of the batch; truncate, which may find the entries empty
 //                                meanwhile, asks tlb_settle
-//   the VMA lives on (DONTNEED)  a fault may fill an entry the moment the table lock is dropped, and
+//   the VMA lives on (DONTNEED)  a fault may fill an entry the moment the table lock is dropped,
+//   and
 //                                another thread could still read the old page: flush before (R7)
 
 #include <k/assert.h>
@@ -33,9 +36,13 @@ static void zap_page(struct tlb_batch *b, struct mm_cpu *count, pte_t e, vaddr_t
         count->nr_file--;
     } else if (!(flags & PG_RESERVED)) {
         count->nr_anon--;
-        // A reference of 1 is ours: new ones are taken under this table's lock only.
-        if (load_acquire(&page->ref) == 1 || atomic_fetch_sub(&page->ref, 1) == 1) {
+        // A reference of 1 is ours: new ones are taken under this table's lock only. Otherwise
+        // whoever else holds the page may be the last to let go, so ours goes after the flush as
+        // well.
+        if (load_acquire(&page->ref) == 1) {
             tlb_add_page(b, page);
+        } else {
+            tlb_add_shared(b, page);
         }
     }
 }
@@ -52,8 +59,7 @@ static void zap_leaf(struct mm *mm, struct page *table, vaddr_t addr, vaddr_t en
         if (pte_is_empty(e)) {
             continue;
         }
-        if ((flags & ZAP_FILE_ONLY) &&
-            !(load_relaxed(&pte_table_page(e)->flags) & PG_FILE)) {
+        if ((flags & ZAP_FILE_ONLY) && !(load_relaxed(&pte_table_page(e)->flags) & PG_FILE)) {
             continue;
         }
         // The MMU may set accessed or dirty until the entry is gone: read and clear in one step.

@@ -42,7 +42,7 @@ enum fault_access {
 };
 
 // The tick and cross-CPU calls, called by arch interrupt code with interrupts off.
-void timer_interrupt(bool from_user);        // kernel/time.c
-void smp_ipi_interrupt(unsigned kinds);      // kernel/smp.c: see IPI_* in arch/smp.h
+void timer_interrupt(bool from_user);   // kernel/time.c
+void smp_ipi_interrupt(unsigned kinds); // kernel/smp.c: see IPI_* in arch/smp.h
 
 #endif

@@ -7,14 +7,14 @@
 enum lock_rank {
     // Sleeping locks.
     RANK_FILE_POS = 1, // file->pos_lock: read, write, lseek, getdents at the file's own position
-    RANK_VFS,        // namespace: directories, mounts
-    RANK_INODE,      // inode->lock: file size changes, write(), truncate
-    RANK_PIPE,       // pipe->lock
-    RANK_FDTABLE,    // files->lock
-    RANK_MMAP_LOCK,  // mm->mmap_lock (scheme mmap_lock only)
-    RANK_MM_EDIT,    // mm->edit_lock
-    RANK_I_MMAP,     // mapping->i_mmap_lock
-    RANK_SLEEP_MISC, // leaf sleeping locks: nothing sleeping is taken inside
+    RANK_VFS,          // namespace: directories, mounts
+    RANK_INODE,        // inode->lock: file size changes, write(), truncate
+    RANK_PIPE,         // pipe->lock
+    RANK_FDTABLE,      // files->lock
+    RANK_MMAP_LOCK,    // mm->mmap_lock (scheme mmap_lock only)
+    RANK_MM_EDIT,      // mm->edit_lock
+    RANK_I_MMAP,       // mapping->i_mmap_lock
+    RANK_SLEEP_MISC,   // leaf sleeping locks: nothing sleeping is taken inside
     // Spinlocks.
     RANK_SPIN_FIRST = 32,
     RANK_PROC = RANK_SPIN_FIRST, // process tables and thread lists
@@ -23,12 +23,12 @@ enum lock_rank {
     RANK_PT_UPPER,               // lock of a page-table page above the leaf; top level first
     RANK_PT_UPPER2,
     RANK_PT_UPPER3,
-    RANK_PT_LEAF,                // lock of a leaf page-table page
-    RANK_MAPPING,                // mapping->lock: the page cache of one file
-    RANK_RCU,                    // grace-period state
-    RANK_SLAB,                   // slab depots
-    RANK_PAGE,                   // the buddy allocator
-    RANK_SPIN_MISC,              // leaf spinlocks
+    RANK_PT_LEAF,   // lock of a leaf page-table page
+    RANK_MAPPING,   // mapping->lock: the page cache of one file
+    RANK_RCU,       // grace-period state
+    RANK_SLAB,      // slab depots
+    RANK_PAGE,      // the buddy allocator
+    RANK_SPIN_MISC, // leaf spinlocks
     // Spinlocks always taken with interrupts off.
     RANK_IRQ_FIRST = 64,
     RANK_WAITQ = RANK_IRQ_FIRST, // a wait queue; wakers may be interrupt handlers

@@ -31,7 +31,7 @@ typedef u64 pfn_t;   // a physical page number: paddr >> PAGE_SHIFT
 #define CACHE_LINE 64
 #define MAX_CPUS   64
 
-#define page_align_down(a) ((a) & PAGE_MASK)
+#define page_align_down(a) ((a)&PAGE_MASK)
 #define page_align_up(a)   (((a) + PAGE_SIZE - 1) & PAGE_MASK)
 #define align_down(a, n)   ((a) & ~((typeof(a))(n)-1))
 #define align_up(a, n)     align_down((a) + (typeof(a))(n)-1, n)
@@ -51,12 +51,12 @@ typedef u64 pfn_t;   // a physical page number: paddr >> PAGE_SHIFT
         max_a_ > max_b_ ? max_a_ : max_b_;                                                         \
     })
 
-#define likely(x)     __builtin_expect(!!(x), 1)
-#define unlikely(x)   __builtin_expect(!!(x), 0)
-#define cache_aligned __attribute__((aligned(CACHE_LINE)))
-#define noinline      __attribute__((noinline))
-#define cold          __attribute__((__cold__, __noinline__))
-#define noreturn_fn   __attribute__((noreturn))
+#define likely(x)                         __builtin_expect(!!(x), 1)
+#define unlikely(x)                       __builtin_expect(!!(x), 0)
+#define cache_aligned                     __attribute__((aligned(CACHE_LINE)))
+#define noinline                          __attribute__((noinline))
+#define cold                              __attribute__((__cold__, __noinline__))
+#define noreturn_fn                       __attribute__((noreturn))
 #define printf_like(fmt_index, first_arg) __attribute__((format(printf, fmt_index, first_arg)))
 
 // Lock contracts, checked by clang's thread-safety analysis; gcc ignores them.

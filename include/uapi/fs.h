@@ -5,22 +5,22 @@
 #include <k/types.h>
 
 // open. O_DIRECTORY, O_NOFOLLOW, O_DIRECT and O_LARGEFILE differ by CPU: arch/abi.h.
-#define O_RDONLY   0
-#define O_WRONLY   1
-#define O_RDWR     2
-#define O_ACCMODE  3
-#define O_CREAT    00000100
-#define O_EXCL     00000200
-#define O_NOCTTY   00000400
-#define O_TRUNC    00001000
-#define O_APPEND   00002000
-#define O_NONBLOCK 00004000
-#define O_DSYNC    00010000
-#define O_ASYNC    00020000
-#define O_NOATIME  01000000
-#define O_CLOEXEC  02000000
-#define O_SYNC     (04000000 | O_DSYNC)
-#define O_PATH     010000000
+#define O_RDONLY      0
+#define O_WRONLY      1
+#define O_RDWR        2
+#define O_ACCMODE     3
+#define O_CREAT       00000100
+#define O_EXCL        00000200
+#define O_NOCTTY      00000400
+#define O_TRUNC       00001000
+#define O_APPEND      00002000
+#define O_NONBLOCK    00004000
+#define O_DSYNC       00010000
+#define O_ASYNC       00020000
+#define O_NOATIME     01000000
+#define O_CLOEXEC     02000000
+#define O_SYNC        (04000000 | O_DSYNC)
+#define O_PATH        010000000
 #define O_TMPFILE_BIT 020000000
 
 #define AT_FDCWD            (-100)
@@ -45,11 +45,11 @@
 #define S_IFCHR  0020000
 #define S_IFIFO  0010000
 
-#define S_ISLNK(m)  (((m) & S_IFMT) == S_IFLNK)
-#define S_ISREG(m)  (((m) & S_IFMT) == S_IFREG)
-#define S_ISDIR(m)  (((m) & S_IFMT) == S_IFDIR)
-#define S_ISCHR(m)  (((m) & S_IFMT) == S_IFCHR)
-#define S_ISFIFO(m) (((m) & S_IFMT) == S_IFIFO)
+#define S_ISLNK(m)  (((m)&S_IFMT) == S_IFLNK)
+#define S_ISREG(m)  (((m)&S_IFMT) == S_IFREG)
+#define S_ISDIR(m)  (((m)&S_IFMT) == S_IFDIR)
+#define S_ISCHR(m)  (((m)&S_IFMT) == S_IFCHR)
+#define S_ISFIFO(m) (((m)&S_IFMT) == S_IFIFO)
 
 #define F_OK 0
 #define X_OK 1

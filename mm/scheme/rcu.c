@@ -3,11 +3,13 @@
 // Idea.    A fault counts and locks nothing of the address space. It reads the VMA tree in an RCU
 //          section and asks, with the lock of the table it installs into held, whether the VMA is
 //          still live.
-// Reader.  One RCU section from the look-up to the install. Only a fault that must wait for I/O counts
+// Reader.  One RCU section from the look-up to the install. Only a fault that must wait for I/O
+// counts
 //          its VMA, leaves the section, and starts again afterwards.
-// Writer.  One mutex for all writers of the address space. A writer publishes the new tree, marks the
-//          old VMA dead (seq_cst, so a full barrier before it looks at tables), zaps, and never waits
-//          for a fault, a count or a grace period.
+// Writer.  One mutex for all writers of the address space. A writer publishes the new tree, marks
+// the
+//          old VMA dead (seq_cst, so a full barrier before it looks at tables), zaps, and never
+//          waits for a fault, a count or a grace period.
 //
 //              fault                              writer
 //              lock table                         state = DEAD
@@ -15,7 +17,8 @@
 //              unlock                             zap
 //                                                 unlock
 //
-// Why it is correct.  Both sides take the lock of the same table. If the fault's turn comes first, its
+// Why it is correct.  Both sides take the lock of the same table. If the fault's turn comes first,
+// its
 //          entry is there when the writer zaps. If the writer's comes first, DEAD was stored before
 //          its lock was taken, and the fault, taking it later, reads DEAD. For a table that the
 //          writer does not find at all the seq_cst pair of pgtable.c decides. The VMA itself cannot
@@ -47,8 +50,8 @@ static bool rcu_fault_live(struct fault *f)
 
 static void rcu_fault_park(struct fault *f)
 {
-    // Dead VMAs may be parked on: their memory is protected by the section until the count is taken,
-    // unless the last count is gone already.
+    // Dead VMAs may be parked on: their memory is protected by the section until the count is
+    // taken, unless the last count is gone already.
     int ref = load_relaxed(&f->vma->ref);
     while (ref != 0 && !atomic_compare_exchange_weak(&f->vma->ref, &ref, ref + 1)) {
     }

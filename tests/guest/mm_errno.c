@@ -3,7 +3,7 @@
 // that it need not be written down here; addresses are given by name.
 #include "mm_test.h"
 
-#define TOP       0x7ffffffff000ul // one past the last user address
+#define TOP       0x00fffffffffff000ul // beyond every user address, with five levels of tables too
 #define KERNEL    0xffff888000000000ul
 #define WILD      0x0123456789abc000ul // not canonical
 #define HUGE_LEN  (1ul << 46)
@@ -75,9 +75,9 @@ static void show_mmap_flags(void)
     SHOW_MAP(PAGE, 0, PAGE, 0xfffffff8u, ANON, -1, 0);
     SHOW_MAP(PAGE, 0, PAGE, RW, ANON, -1, 1);
     SHOW_MAP(PAGE, 0, PAGE, RW, ANON, -1, 3 * PAGE);
-    SHOW_MAP(PAGE, 0, PAGE, RW, ANON | 0x40000000, -1, 0);
+    SHOW_MAP(PAGE, 0, PAGE, RW, ANON | 1ul << 25, -1, 0);
     SHOW_MAP(PAGE, 0, PAGE, RW, MAP_SHARED_VALIDATE, file_rw, 0);
-    SHOW_MAP(PAGE, 0, PAGE, RW, MAP_SHARED_VALIDATE | 0x40000000, file_rw, 0);
+    SHOW_MAP(PAGE, 0, PAGE, RW, MAP_SHARED_VALIDATE | 1ul << 25, file_rw, 0);
     SHOW_MAP(PAGE, 0, PAGE, RW, MAP_SHARED_VALIDATE | MAP_SYNC, file_rw, 0);
     SHOW_MAP(PAGE, 0, PAGE, RW, ANON | MAP_GROWSDOWN, -1, 0);
     SHOW_MAP(PAGE, 0, PAGE, RW, MAP_SHARED | MAP_ANONYMOUS | MAP_GROWSDOWN, -1, 0);
@@ -87,7 +87,6 @@ static void show_mmap_flags(void)
 
 static void show_mmap_places(void)
 {
-    SHOW_MAP(PAGE, 0, PAGE, RW, ANON | MAP_FIXED, -1, 0);
     SHOW_MAP(PAGE, PAGE, PAGE, RW, ANON, -1, 0);
     SHOW_MAP(PAGE, nothing + 1, PAGE, RW, ANON | MAP_FIXED, -1, 0);
     SHOW_MAP(PAGE, nothing + 1, PAGE, RW, ANON | MAP_FIXED_NOREPLACE, -1, 0);
@@ -101,7 +100,6 @@ static void show_mmap_places(void)
     SHOW_MAP(PAGE, WILD, PAGE, RW, ANON | MAP_FIXED, -1, 0);
     SHOW_MAP(PAGE, WILD, PAGE, RW, ANON, -1, 0);
     SHOW_MAP(PAGE, ~0ul, PAGE, RW, ANON, -1, 0);
-    SHOW_MAP(PAGE, ~0ul, PAGE, RW, ANON | MAP_FIXED, -1, 0);
     SHOW_MAP(PAGE, ~0ul << 12, PAGE, RW, ANON | MAP_FIXED, -1, 0);
 }
 
@@ -197,7 +195,6 @@ static void show_mremap(void)
     SHOW(mremap, area, PAGE, PAGE, MAYMOVE | FIXED, area);
     SHOW(mremap, area, PAGE, PAGE, MAYMOVE | FIXED, TOP);
     SHOW(mremap, area, PAGE, PAGE, MAYMOVE | FIXED, KERNEL);
-    SHOW(mremap, area, PAGE, PAGE, MAYMOVE | FIXED, 0);
     SHOW(mremap, area, PAGE, NEVER_LEN, MAYMOVE, 0);
     SHOW(mremap, area, PAGE, TOP + PAGE, MAYMOVE, 0);
     SHOW(mremap, area, PAGE, TOP, MAYMOVE, 0);
@@ -208,7 +205,6 @@ static void show_mremap(void)
     SHOW(mremap, nothing, PAGE, PAGE, 0, 0);
     SHOW(mremap, nothing, 2 * PAGE, PAGE, 0, 0);
     SHOW(mremap, area + 6 * PAGE, 4 * PAGE, 8 * PAGE, MAYMOVE, 0);
-    SHOW(mremap, area + 6 * PAGE, 4 * PAGE, 4 * PAGE, MAYMOVE | FIXED, nothing);
     SHOW(mremap, 0, PAGE, PAGE, 0, 0);
     SHOW(mremap, TOP, PAGE, PAGE, 0, 0);
     SHOW(mremap, KERNEL, PAGE, 2 * PAGE, MAYMOVE, 0);
@@ -307,11 +303,12 @@ static void show_mlock(void)
     SHOW(mlockall, 0);
     SHOW(mlockall, 8);
     SHOW(mlockall, MCL_ONFAULT);
-    SHOW(munlockall);
+    SHOW(munlockall, 0);
 }
 
 int main(void)
 {
+    setvbuf(stdout, NULL, _IOLBF, 0);
     catch_faults();
     nothing = map_nothing(16);
     area = map_nothing(16);

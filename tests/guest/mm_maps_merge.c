@@ -88,6 +88,7 @@ static void test_files(void)
 static void test_lock(void)
 {
     fresh(), anon_at(0, 12, RW);
+    fill(room, 12, 1); // Linux 6.1 does not join what was touched to what was not
     CHECK_EQ(mlock(room + 4 * PAGE, 4 * PAGE), 0);
     CHECK_EQ(maps_lines(room, 16 * PAGE), 3);
     CHECK_EQ(munlock(room, 12 * PAGE), 0);

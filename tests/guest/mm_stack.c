@@ -1,7 +1,7 @@
 // TEST: smp=1,2,4 scheme=rcu,mmap_lock linux=same timeout=120
 // The growing stack: deep recursion, its limit, a guard below what MAP_GROWSDOWN maps.
-#include <sys/resource.h>
 #include "mm_test.h"
+#include <sys/resource.h>
 
 static volatile unsigned long depth_reached;
 

@@ -14,7 +14,7 @@
 extern unsigned percpu_nr;
 extern unsigned long percpu_offset[MAX_CPUS];
 
-#define per_cpu(name, cpu) (*(typeof(name) *)((uintptr_t)&(name) + percpu_offset[cpu]))
-#define this_cpu(name)     (*(typeof(name) *)((uintptr_t)&(name) + arch_percpu_offset()))
+#define per_cpu(name, cpu) (*(typeof(name) *)((uintptr_t) & (name) + percpu_offset[cpu]))
+#define this_cpu(name)     (*(typeof(name) *)((uintptr_t) & (name) + arch_percpu_offset()))
 
 #endif
