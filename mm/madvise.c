@@ -277,7 +277,7 @@ s64 mm_msync(struct mm *mm, vaddr_t addr, u64 len, int flags)
         return -EINVAL;
     }
     u64 whole = page_align_up(len);
-    if (addr + whole < addr || (len && !whole)) {
+    if (addr + whole < addr) { // a length that wraps to 0 pages is none, as on Linux
         return -ENOMEM;
     }
     if (!whole) {
@@ -304,8 +304,9 @@ static int lock_vma(struct mm *mm, struct vma *v, vaddr_t start, vaddr_t end, vo
 static int mlock_range(struct mm *mm, vaddr_t addr, u64 len, u32 lock_flags)
 {
     struct edit e;
-    vaddr_t start = page_align_down(addr), end = page_align_up(addr + len);
-    if (addr + len < addr || end < start) {
+    vaddr_t start = page_align_down(addr);
+    vaddr_t end = start + page_align_up(len + (addr - start));
+    if (end < start) {
         return -EINVAL;
     }
     if (start == end) {
