@@ -33,9 +33,9 @@ endif
 .SUFFIXES:
 .SECONDARY:
 .DELETE_ON_ERROR:
-.PHONY: FORCE all kernel user tests host-tests run test check qemu qemu-gdb gdb iso compare help \
-        clean setup format print-flags setup-build setup-qemu setup-iso setup-host-tests setup-lint \
-        setup-gdb
+.PHONY: FORCE all kernel user tests host-tests run test check qemu qemu-gdb gdb iso compare \
+        coherence help clean setup format print-flags setup-build setup-qemu setup-iso \
+        setup-host-tests setup-model setup-lint setup-gdb
 .DEFAULT_GOAL := all
 
 # --- The kernel ---------------------------------------------------------------------------------
@@ -100,7 +100,12 @@ run: all setup-qemu
 compare: all setup-qemu
 	$(Q)tools/compare --long --kernel $(KERNEL)
 
-test: tests setup-qemu setup-iso setup-lint
+# OPERATION=NAME picks some; more options: tools/coherence --help.
+coherence: all setup-qemu
+	$(Q)tools/coherence --kernel $(KERNEL) --suite bookworm --suite sid \
+	        $(addprefix --operation ,$(OPERATION))
+
+test: tests setup-qemu setup-iso setup-lint setup-model
 	$(Q)tests/run --no-build --out $(OUT) $(PATTERN)
 
 check: host-tests setup-lint
@@ -131,7 +136,7 @@ setup:
 print-flags:
 	@echo $(CC) $(KERNEL_CPPFLAGS) $(KERNEL_CFLAGS)
 
-setup-build setup-qemu setup-iso setup-host-tests setup-lint setup-gdb:
+setup-build setup-qemu setup-iso setup-host-tests setup-model setup-lint setup-gdb:
 	$(Q)tools/setup $(@:setup-%=%)
 
 format: setup-lint
@@ -145,6 +150,7 @@ help:
 	@echo 'make            kernel and programs, into $(OUT)/'
 	@echo 'make run        the main job: the fault bench on Faultline and on Linux, side by side'
 	@echo 'make compare    the same, longer, against two releases of Linux'
+	@echo 'make coherence  cache lines that CPUs take from each other, by operation, on the same three'
 	@echo 'make test       every test; PATTERN=... picks some'
 	@echo 'make check      lint and host tests only'
 	@echo 'make qemu       boot in QEMU, console shown; PROG="FILE ARG..." is the program to run'

@@ -93,7 +93,6 @@ static void show_mmap_places(void)
     SHOW_MAP(PAGE, area, PAGE, RW, ANON | MAP_FIXED_NOREPLACE, -1, 0);
     SHOW_MAP(PAGE, TOP, PAGE, RW, ANON | MAP_FIXED, -1, 0);
     SHOW_MAP(PAGE, TOP - PAGE, 2 * PAGE, RW, ANON | MAP_FIXED, -1, 0);
-    SHOW_MAP(PAGE, TOP - PAGE, PAGE, RW, ANON | MAP_FIXED_NOREPLACE, -1, 0);
     SHOW_MAP(PAGE, TOP + 1, PAGE, RW, ANON | MAP_FIXED, -1, 0);
     SHOW_MAP(PAGE, KERNEL, PAGE, RW, ANON | MAP_FIXED, -1, 0);
     SHOW_MAP(PAGE, KERNEL, PAGE, RW, ANON, -1, 0);
@@ -135,7 +134,6 @@ static void show_munmap(void)
     SHOW(munmap, area, 1ul << 63);
     SHOW(munmap, nothing, PAGE);
     SHOW(munmap, 0, PAGE);
-    SHOW(munmap, TOP - PAGE, PAGE);
     SHOW(munmap, TOP, PAGE);
     SHOW(munmap, TOP - PAGE, 2 * PAGE);
     SHOW(munmap, KERNEL, PAGE);

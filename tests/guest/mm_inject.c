@@ -96,7 +96,7 @@ static void each_allocation(int (*call)(void), const char *site, const char *wha
     char name[100];
     unsigned n, failed = 0;
     // A call may do without what it did not get (and ask elsewhere), so that success is not the end.
-    for (n = 1; n <= 16; n++) {
+    for (n = 1; n <= 48; n++) {
         fresh();
         inject(site, n);
         int ok = call();
@@ -106,7 +106,7 @@ static void each_allocation(int (*call)(void), const char *site, const char *wha
             unchanged();
         }
     }
-    CHECK(failed < 16);
+    CHECK(failed < 48);
     CHECK(!must_fail || failed > 0);
     snprintf(name, sizeof(name), "%s, %s", what, site);
     group(name);

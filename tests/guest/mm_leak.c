@@ -13,7 +13,7 @@ static char *own_room(unsigned id)
 static void churn_anon(unsigned seed)
 {
     char *room = own_room(seed);
-    for (unsigned i = 0; i < 300; i++) {
+    for (unsigned i = 0; i < 150; i++) {
         seed = seed * 1664525 + 1013904223;
         unsigned at = (seed >> 8) % 4000, n = 1 + (seed >> 20) % 90;
         char *p = room + at * PAGE;
@@ -55,7 +55,7 @@ static void churn_tables(void)
 
 static void churn_files(void)
 {
-    for (int i = 0; i < 20; i++) {
+    for (int i = 0; i < 8; i++) {
         int fd = temp_file(40, 1);
         char *s = map(40 * PAGE, RW, MAP_SHARED, fd, 0),
              *p = map(40 * PAGE, RW, MAP_PRIVATE, fd, 0);
@@ -83,8 +83,8 @@ static void churn_moves(void)
         p = mremap(p, was * PAGE, now * PAGE, MREMAP_MAYMOVE);
         MUST(p != MAP_FAILED);
         if (i % 2 == 0) {
-            char *q =
-                mremap(p, now * PAGE, now * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, own_room(200));
+            char *q = mremap(p, now * PAGE, now * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED,
+                             own_room(200 + (unsigned)i));
             MUST(q != MAP_FAILED);
             p = q;
         }
@@ -119,7 +119,7 @@ int main(void)
     catch_faults();
     churn(); // the library keeps stacks and arenas
     struct leftovers was = leftovers_now();
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 2; i++) {
         churn();
     }
     leftovers_check(&was, 64, 64);

@@ -145,7 +145,7 @@ static inline char *map_nothing(unsigned long nr_pages)
 static inline int temp_file(unsigned long nr_pages, uint64_t tag)
 {
     char name[] = "/tmp/mm-test-XXXXXX";
-    static uint64_t page[PAGE / 8];
+    static _Thread_local uint64_t page[PAGE / 8];
     int fd = mkstemp(name);
     MUST(fd >= 0);
     MUST(unlink(name) == 0);

