@@ -106,6 +106,7 @@ coherence: all setup-qemu
 	        $(addprefix --operation ,$(OPERATION))
 
 test: tests setup-qemu setup-iso setup-lint setup-model
+	$(Q)$(MAKE) --no-print-directory DEBUG=1 O=$(OUT)-debug kernel
 	$(Q)tests/run --no-build --out $(OUT) $(PATTERN)
 
 check: host-tests setup-lint

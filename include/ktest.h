@@ -34,4 +34,7 @@ void ktest_fail(const char *what, const char *file, int line);
 // Run the tests whose name starts with prefix. May sleep.
 void ktest_run(const char *prefix);
 
+// kernel/provoke.c: break the rule that panic=NAME on the command line names. Boot, may sleep.
+void provoke_from_command_line(void);
+
 #endif

@@ -13,7 +13,6 @@
 #include <k/assert.h>
 #include <k/printk.h>
 #include <k/rcu.h>
-#include <k/string.h>
 #include <ktest.h>
 #include <maple.h>
 #include <mm.h>
@@ -63,9 +62,7 @@ static void init_thread(void *arg)
     if (boot_arg("ktest", prefix, sizeof(prefix))) {
         ktest_run(prefix[0] == '1' && !prefix[1] ? "" : prefix);
     }
-    if (boot_arg("panic", prefix, sizeof(prefix)) && strcmp(prefix, "test") == 0) {
-        panic("asked for by panic=test");
-    }
+    provoke_from_command_line();
     proc_start_init();
 }
 

@@ -1,0 +1,73 @@
+// panic=NAME on the command line: break a rule on purpose, so that a test can see it noticed.
+//
+//     test        the panic itself, in every build
+//     lock-order  take two locks against their ranks     DEBUG=1 only
+//     rcu-sleep   sleep in a read section                DEBUG=1 only
+//     lock-sleep  sleep with a spinlock held             DEBUG=1 only
+//
+// A build that does not check the rule says so and goes on.
+#include <bootinfo.h>
+#include <k/assert.h>
+#include <k/lock.h>
+#include <k/printk.h>
+#include <k/rcu.h>
+#include <k/string.h>
+#include <k/types.h>
+#include <ktest.h>
+#include <sched.h>
+
+static struct spinlock first = SPINLOCK_INIT(RANK_MAPPING);
+static struct spinlock second = SPINLOCK_INIT(RANK_PAGE);
+
+static void provoke_panic(void)
+{
+    panic("asked for by panic=test");
+}
+
+static void provoke_lock_order(void)
+{
+    spin_lock(&second);
+    spin_lock(&first);
+    spin_unlock(&first);
+    spin_unlock(&second);
+}
+
+static void provoke_rcu_sleep(void)
+{
+    rcu_read_lock();
+    might_sleep();
+    rcu_read_unlock();
+}
+
+static void provoke_lock_sleep(void)
+{
+    spin_lock(&first);
+    might_sleep();
+    spin_unlock(&first);
+}
+
+static const struct {
+    const char *name;
+    void (*fn)(void);
+} provocations[] = {
+    {"test", provoke_panic},
+    {"lock-order", provoke_lock_order},
+    {"rcu-sleep", provoke_rcu_sleep},
+    {"lock-sleep", provoke_lock_sleep},
+};
+
+void provoke_from_command_line(void)
+{
+    char name[32];
+    if (!boot_arg("panic", name, sizeof(name))) {
+        return;
+    }
+    for (unsigned i = 0; i < array_size(provocations); i++) {
+        if (strcmp(name, provocations[i].name) == 0) {
+            provocations[i].fn();
+            printk("panic=%s: this kernel does not notice\n", name);
+            return;
+        }
+    }
+    printk("panic=%s: unknown\n", name);
+}
