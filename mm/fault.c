@@ -124,11 +124,10 @@ static int fault_try(struct fault *f)
         // An old VMA may refuse what its replacement allows.
         return load_acquire(&f->vma->state) == VMA_LIVE ? err : -EAGAIN;
     }
-    err = pt_walk_leaf_nosleep(f->mm, f->addr, &f->table);
+    err = pt_walk_leaf_nosleep(f->mm, f->addr, &f->table, &f->slot);
     if (unlikely(err)) {
         return err;
     }
-    f->slot = table_slot(f->table, f->addr);
     f->old = pte_read(f->slot);
     if (likely(pte_is_empty(f->old))) {
         return f->vma->ops ? fault_file(f) : fault_anon(f);
@@ -239,7 +238,13 @@ static cold void fault_release(struct fault *f)
 
 int mm_fault(struct mm *mm, vaddr_t addr, unsigned access)
 {
-    struct fault f = {.mm = mm, .addr = page_align_down(addr), .access = access};
+    struct fault f;
+    f.mm = mm; // one by one: the rest is set before it is read, and clearing it all is not free
+    f.addr = page_align_down(addr);
+    f.access = access;
+    f.page = f.anon = NULL;
+    f.mkwrite_done = false;
+    f.retries = 0;
     int err = fault_pass(&f);
     if (unlikely(err == -EAGAIN)) {
         err = fault_again(&f);

@@ -84,9 +84,10 @@ static u64 move_take(struct move *m, struct page *table, vaddr_t addr, u64 max_p
 static struct page *move_dest_table(struct move *m, vaddr_t addr)
 {
     struct page *table;
+    struct pte_slot *slot;
     for (;;) {
         rcu_read_lock();
-        int err = pt_walk_leaf_nosleep(m->mm, addr, &table);
+        int err = pt_walk_leaf_nosleep(m->mm, addr, &table, &slot);
         if (!err) {
             spin_lock(&table->ptl);
             if (!table->detached) {

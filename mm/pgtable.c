@@ -164,25 +164,42 @@ static cold int pt_install(struct mm *mm, struct page *parent, struct pte_slot *
     return err;
 }
 
-int pt_walk_leaf_nosleep(struct mm *mm, vaddr_t addr, struct page **leaf)
+// The walk for those who met an empty slot: install what is missing on the way.
+static cold int pt_walk_install(struct mm *mm, vaddr_t addr)
 {
     struct page *t = pt_root(mm, addr);
     for (unsigned level = PT_TOP; level > 0; level--) {
         struct pte_slot *slot = table_slot(t, addr);
-        pte_t e = pte_read(slot);
-        if (unlikely(pte_is_empty(e))) {
+        if (pte_is_empty(pte_read(slot))) {
             int err = pt_install(mm, t, slot);
             if (err) {
                 return err;
             }
-            e = pte_read(slot);
-            if (pte_is_empty(e)) {
-                return -EAGAIN; // pruned again already
-            }
+        }
+        pte_t e = pte_read(slot);
+        if (pte_is_empty(e)) {
+            return -EAGAIN; // pruned again already
         }
         t = pte_table_page(e);
     }
-    *leaf = t;
+    return 0;
+}
+
+int pt_walk_leaf_nosleep(struct mm *mm, vaddr_t addr, struct page **leaf, struct pte_slot **slot)
+{
+    paddr_t table = mm_root(mm, addr);
+    // From entry to entry by physical address: a table's struct page is needed only at the leaf.
+#pragma GCC unroll 8
+    for (unsigned level = PT_TOP; level > 0; level--) {
+        pte_t e = pte_read((struct pte_slot *)phys_to_virt(table) + pt_index(addr, level));
+        if (unlikely(pte_is_empty(e))) {
+            int err = pt_walk_install(mm, addr);
+            return err ? err : pt_walk_leaf_nosleep(mm, addr, leaf, slot);
+        }
+        table = pte_paddr(e);
+    }
+    *leaf = pfn_to_page(table >> PAGE_SHIFT);
+    *slot = (struct pte_slot *)phys_to_virt(table) + pt_index(addr, 0);
     return 0;
 }
 

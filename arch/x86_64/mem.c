@@ -17,11 +17,11 @@ static void clear_by_loop(void *page)
     char *end = (char *)page + PAGE_SIZE;
     __asm__ volatile("1:\n"
                      ".set offset, 0\n"
-                     ".rept 16\n"
+                     ".rept 64\n"
                      "mov %2, offset(%0)\n"
                      ".set offset, offset + 8\n"
                      ".endr\n"
-                     "add $128, %0\n"
+                     "add $512, %0\n"
                      "cmp %1, %0\n"
                      "jne 1b\n"
                      : "+r"(page)
@@ -41,7 +41,7 @@ static void copy_by_loop(void *dst, const void *src)
     u64 a, b, c, d;
     __asm__ volatile("1:\n"
                      ".set offset, 0\n"
-                     ".rept 4\n"
+                     ".rept 16\n"
                      "mov offset(%1), %2\n"
                      "mov offset+8(%1), %3\n"
                      "mov offset+16(%1), %4\n"
@@ -52,8 +52,8 @@ static void copy_by_loop(void *dst, const void *src)
                      "mov %5, offset+24(%0)\n"
                      ".set offset, offset + 32\n"
                      ".endr\n"
-                     "add $128, %0\n"
-                     "add $128, %1\n"
+                     "add $512, %0\n"
+                     "add $512, %1\n"
                      "cmp %6, %1\n"
                      "jne 1b\n"
                      : "+r"(dst), "+r"(src), "=&r"(a), "=&r"(b), "=&r"(c), "=&r"(d)
