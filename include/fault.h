@@ -32,27 +32,54 @@ struct fault {
 // file's end, or it cannot be read), -ENOMEM. Sleeps; holds nothing. Any address space.
 int mm_fault(struct mm *mm, vaddr_t addr, unsigned access);
 
-// Lock f's leaf table and look again: true, locked, when the table is attached, the scheme says the
-// VMA is live and the entry is still f->old. false: unlocked; start again with -EAGAIN.
-bool fault_lock_leaf(struct fault *f);
-// The same without the entry (map_pages looks at many).
-bool fault_lock_table(struct fault *f);
-void fault_unlock_leaf(struct fault *f);
+// Lock f's leaf table: true, locked, when it is attached and the scheme says the VMA is live. false:
+// unlocked; start again with -EAGAIN. (Inline, like the next ones: they are the path.)
+static inline bool fault_lock_table(struct fault *f)
+{
+    spin_lock(&f->table->ptl);
+    if (likely(!f->table->detached && f->mm->scheme->fault_live(f))) {
+        return true;
+    }
+    spin_unlock(&f->table->ptl);
+    return false;
+}
+
+static inline void fault_unlock_leaf(struct fault *f)
+{
+    spin_unlock(&f->table->ptl);
+}
+
+// The same, and the entry is still f->old.
+static inline bool fault_lock_leaf(struct fault *f)
+{
+    if (!fault_lock_table(f)) {
+        return false;
+    }
+    if (likely(pte_same(pte_read(f->slot), f->old))) {
+        return true;
+    }
+    fault_unlock_leaf(f);
+    return false;
+}
 
 // A page for private use, contents undefined: f->anon or this CPU's list; NULL: return -ENOMEM.
-struct page *fault_take_anon(struct fault *f);
+static inline struct page *fault_take_anon(struct fault *f)
+{
+    if (likely(!f->anon)) {
+        f->anon = page_take_local();
+        f->anon_is_zero = false;
+    }
+    return f->anon;
+}
 
 // Let go of the page ->fault returned and of what page_mkwrite said of it. May free: not under a
 // lock.
 void fault_drop_page(struct fault *f);
 
-// Protection bits of an entry of this VMA; write only where asked.
-unsigned fault_prot(const struct vma *v, bool write);
-
-// The entry that maps page: accessed already, so that the MMU need not write it.
+// The entry that maps page.
 static inline pte_t fault_entry(const struct vma *v, struct page *page, bool writable)
 {
-    return pte_set_accessed(pte_make(page_to_phys(page), fault_prot(v, writable)));
+    return pte_at(v->entry[writable], page_to_phys(page));
 }
 
 // mm/anon.c

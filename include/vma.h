@@ -7,6 +7,7 @@
 #ifndef VMA_H
 #define VMA_H
 
+#include <arch/mmu.h>
 #include <k/atomic.h>
 #include <k/list.h>
 #include <k/rcu.h>
@@ -50,6 +51,7 @@ struct vma {
     struct mm *mm;             // [I]
     const struct vma_ops *ops; // [I] NULL: anonymous
     struct file *file;         // [I] counted; dropped when the VMA is freed
+    pte_t entry[2];            // [I] entries without an address: read-only, writable
     u64 pgoff;      // [I] page number in the file of `start`; anonymous: see vma_page_index
     atomic_int ref; // [a] the tree holds 1, each parked fault 1; at 0: RCU-free
     struct list i_mmap_link; // [mapping->i_mmap_lock]
@@ -59,6 +61,16 @@ struct vma {
         atomic_ulong scheme_word; // [s] while alive
     };
 };
+
+// Protection bits of an entry of a VMA with these flags; write only where asked.
+static inline unsigned vma_prot(u32 flags, bool write)
+{
+    unsigned prot = PTE_P_USER;
+    prot |= flags & VMA_ACCESS_FLAGS ? PTE_P_READ : 0;
+    prot |= flags & VMA_EXEC ? PTE_P_EXEC : 0;
+    prot |= write && (flags & VMA_WRITE) ? PTE_P_WRITE : 0;
+    return prot;
+}
 
 // What a mapped file provides. Called by mm/fault.c only.
 struct vma_ops {

@@ -152,7 +152,7 @@ static int fault_write_anon(struct fault *f, struct page *src)
         return -EAGAIN;
     }
     if (load_acquire(&src->ref) == 1) { // new holders need this lock
-        pte_write(f->slot, pte_set_dirty(pte_set_prot(f->old, fault_prot(f->vma, true))));
+        pte_write(f->slot, pte_set_dirty(pte_set_prot(f->old, vma_prot(f->vma->flags, true))));
         fault_unlock_leaf(f);
         mmu_flush_page(f->addr);
         return 0;
@@ -196,7 +196,7 @@ static int fault_write_shared(struct fault *f, struct page *page)
     if (!fault_lock_leaf(f)) {
         return -EAGAIN;
     }
-    pte_write(f->slot, pte_set_dirty(pte_set_prot(f->old, fault_prot(f->vma, true))));
+    pte_write(f->slot, pte_set_dirty(pte_set_prot(f->old, vma_prot(f->vma->flags, true))));
     fault_unlock_leaf(f);
     mmu_flush_page(f->addr);
     return 0;
@@ -235,7 +235,7 @@ int fault_present(struct fault *f)
     }
     // Only more rights than before, so no flush; the MMU may set dirty meanwhile, so compare and
     // swap.
-    bool done = pte_cas(f->slot, e, pte_set_prot(e, fault_prot(f->vma, pte_is_writable(e))));
+    bool done = pte_cas(f->slot, e, pte_set_prot(e, vma_prot(f->vma->flags, pte_is_writable(e))));
     fault_unlock_leaf(f);
     return done ? 0 : -EAGAIN;
 }

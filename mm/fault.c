@@ -41,51 +41,6 @@
 #include <tlb.h>
 #include "mm_priv.h"
 
-unsigned fault_prot(const struct vma *v, bool write)
-{
-    unsigned prot = PTE_P_USER;
-    prot |= v->flags & VMA_ACCESS_FLAGS ? PTE_P_READ : 0;
-    prot |= v->flags & VMA_EXEC ? PTE_P_EXEC : 0;
-    prot |= write && (v->flags & VMA_WRITE) ? PTE_P_WRITE : 0;
-    return prot;
-}
-
-bool fault_lock_table(struct fault *f)
-{
-    spin_lock(&f->table->ptl);
-    if (likely(!f->table->detached && f->mm->scheme->fault_live(f))) {
-        return true;
-    }
-    spin_unlock(&f->table->ptl);
-    return false;
-}
-
-bool fault_lock_leaf(struct fault *f)
-{
-    if (!fault_lock_table(f)) {
-        return false;
-    }
-    if (likely(pte_same(pte_read(f->slot), f->old))) {
-        return true;
-    }
-    spin_unlock(&f->table->ptl);
-    return false;
-}
-
-void fault_unlock_leaf(struct fault *f)
-{
-    spin_unlock(&f->table->ptl);
-}
-
-struct page *fault_take_anon(struct fault *f)
-{
-    if (!f->anon) {
-        f->anon = page_take_local();
-        f->anon_is_zero = false;
-    }
-    return f->anon;
-}
-
 void fault_drop_page(struct fault *f)
 {
     if (f->page) {
@@ -280,7 +235,7 @@ static cold void fault_signal(vaddr_t addr, int err)
 
 bool handle_page_fault(vaddr_t addr, unsigned access, bool user, u64 ip)
 {
-    struct mm *mm = current_mm();
+    struct mm *mm = current_thread()->mm;
     int err = likely(mm && addr < USER_END) ? mm_fault(mm, addr, access) : -EFAULT;
     (void)ip;
     if (likely(!err)) {

@@ -22,7 +22,6 @@ static pte_t protect_entry(pte_t e, u32 vma_flags)
 {
     struct page *page = pte_table_page(e);
     u32 pf = load_relaxed(&page->flags);
-    unsigned prot = PTE_P_USER;
     bool write;
     if (vma_flags & VMA_SHARED) {
         write = pte_is_writable(e);
@@ -30,10 +29,7 @@ static pte_t protect_entry(pte_t e, u32 vma_flags)
         write = pte_is_writable(e) ||
                 (!(pf & (PG_FILE | PG_RESERVED)) && load_acquire(&page->ref) == 1);
     }
-    prot |= vma_flags & VMA_ACCESS_FLAGS ? PTE_P_READ : 0;
-    prot |= vma_flags & VMA_EXEC ? PTE_P_EXEC : 0;
-    prot |= write && (vma_flags & VMA_WRITE) ? PTE_P_WRITE : 0;
-    return pte_set_prot(e, prot);
+    return pte_set_prot(e, vma_prot(vma_flags, write));
 }
 
 static void protect_leaf(struct page *table, vaddr_t addr, vaddr_t end, u32 vma_flags,

@@ -83,6 +83,9 @@ static struct vma *vma_new(struct mm *mm, const struct vma_spec *s)
     v->ops = s->ops;
     v->file = s->file ? file_get(s->file) : NULL;
     v->pgoff = s->pgoff;
+    // Accessed already, so that the MMU need not write the entry.
+    v->entry[0] = pte_set_accessed(pte_make(0, vma_prot(s->flags, false)));
+    v->entry[1] = pte_set_accessed(pte_make(0, vma_prot(s->flags, true)));
     v->ref = 1;
     list_init(&v->i_mmap_link);
     list_init(&v->edit_link);

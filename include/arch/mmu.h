@@ -34,6 +34,7 @@ enum pte_prot {
 //                                                    accessed/dirty at any time)
 //   bool pte_cas(struct pte_slot *, pte_t old, pte_t new);
 //   pte_t pte_make(paddr_t pa, unsigned prot);  pte_t pte_make_table(paddr_t pa);  pte_t pte_none(void)
+//   pte_t pte_at(pte_t, paddr_t);                    an entry made with address 0, and its address
 //   bool pte_is_empty(pte_t) pte_is_present(pte_t) pte_is_leaf(pte_t, level)  pte_same(a, b)
 //   bool pte_is_writable(pte_t), pte_is_exec(pte_t), pte_is_dirty(pte_t), pte_is_accessed(pte_t)
 //   pte_t pte_set_dirty(pte_t), pte_set_accessed(pte_t), pte_clear_write(pte_t)

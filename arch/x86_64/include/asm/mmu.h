@@ -89,6 +89,11 @@ static inline pte_t pte_make(paddr_t pa, unsigned prot)
 {
     return (pte_t){pa | pte_prot_bits(prot)};
 }
+// An entry made before its address is known (pa 0), and the address put in.
+static inline pte_t pte_at(pte_t entry, paddr_t pa)
+{
+    return (pte_t){entry.v | pa};
+}
 // Tables permit everything; the leaf decides.
 static inline pte_t pte_make_table(paddr_t pa)
 {

@@ -36,6 +36,10 @@ static inline pte_t pte_make(paddr_t pa, unsigned prot)
 {
     return (pte_t){pa | prot};
 }
+static inline pte_t pte_at(pte_t e, paddr_t pa)
+{
+    return (pte_t){e.v | pa};
+}
 static inline pte_t pte_set_accessed(pte_t e)
 {
     return (pte_t){e.v | 0x100};
