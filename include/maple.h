@@ -23,7 +23,7 @@ struct maple_tree {
     u64 pad_readers[CACHE_LINE / 8 - 2];
     u64 nr_ranges;                        // [W]
     _Atomic(struct maple_node *) reserve; // [a] nodes kept for the next mt_prepare
-    u64 pad_writer[CACHE_LINE / 8 - 2];
+    // The owner may put what its writers count on the rest of this line.
 };
 
 // Nodes set aside so that commits cannot fail. Lives on the writer's stack or in struct edit.

@@ -31,21 +31,22 @@ struct mm_cpu {
 } cache_aligned;
 
 struct mm {
-    struct maple_tree vmas;         // [r,E] see mm_tree()
-    paddr_t root;                   // [I] top-level table; see mm_root()
+    struct maple_tree vmas;       // [r,E] see mm_tree(); its last line goes on below
+    u64 nr_vmas;                  // [E]
+    u64 total_pages;              // [E] pages of address space
+    u64 data_pages, locked_pages; // [E] private writable ones; mlocked ones
+    vaddr_t brk;                  // [E]
+
+    paddr_t root cache_aligned;     // [I] top-level table; see mm_root()
     const struct mm_scheme *scheme; // [I]
     struct mm_cpu *cpu;             // [I] MAX_CPUS entries, one page
     vaddr_t brk_start;              // [I] after exec
     vaddr_t mmap_top;               // [I] free areas are sought downwards from here
     vaddr_t stack_top;              // [I]
+    u32 lock_future;                // [E] mlockall(MCL_FUTURE): VMA flags of new mappings
 
     struct mutex edit_lock cache_aligned; // writers, one at a time
-    struct rwsem mmap_lock;               // [s] scheme mmap_lock only
-    vaddr_t brk;                          // [E]
-    u64 nr_vmas;                          // [E]
-    u64 total_pages, locked_pages;        // [E] accounting: pages of address space
-    u64 data_pages;                       // [E] private writable pages
-    u32 lock_future;                      // [E] mlockall(MCL_FUTURE): VMA flags of new mappings
+    struct rwsem mmap_lock cache_aligned; // [s] scheme mmap_lock only
 
     atomic_ulong cpus cache_aligned; // [a] CPUs that may hold translations; see mm_cpus()
     atomic_ulong tlb_gen;            // [a] bumped before each shootdown

@@ -12,6 +12,7 @@ struct page;
 // Pages and tables on their way out of one address space. On the stack of the zapper.
 struct tlb_batch {
     struct mm *mm;
+    bool pending;       // tlb_pending was raised for it
     vaddr_t start, end; // what must be flushed; start == end: nothing yet
     struct list pages;  // anonymous pages whose last mapping went, by page->list
     unsigned nr_pages;
@@ -22,8 +23,11 @@ struct tlb_batch {
 };
 
 // From begin to end other CPUs may hold translations of entries that are already clear;
-// mm->tlb_pending tells others (truncate) not to believe an empty entry.
+// mm->tlb_pending tells others (truncate) not to believe an empty entry. It is raised by tlb_pend, so
+// that a batch that finds nothing to clear stores to no shared line.
 void tlb_begin(struct tlb_batch *b, struct mm *mm);
+// The entry whose table is locked is about to be cleared or restricted.
+void tlb_pend(struct tlb_batch *b);
 void tlb_note(struct tlb_batch *b, vaddr_t addr);            // the entry of this page was changed
 void tlb_add_page(struct tlb_batch *b, struct page *page);   // free after the flush
 void tlb_add_shared(struct tlb_batch *b, struct page *page); // put after the flush

@@ -44,6 +44,7 @@ static void protect_leaf(struct page *table, vaddr_t addr, vaddr_t end, u32 vma_
         }
         // The MMU may set dirty between reading and writing: try again then.
         pte_t new = protect_entry(e, vma_flags);
+        tlb_pend(b);
         while (!pte_same(e, new) && !pte_cas(slot, e, new)) {
             e = pte_read(slot);
             new = protect_entry(e, vma_flags);

@@ -214,7 +214,15 @@ void tlb_begin(struct tlb_batch *b, struct mm *mm)
     list_init(&b->pages);
     list_init(&b->tables);
     b->nr_pages = b->nr_tables = b->nr_shared = 0;
-    fetch_add_seq(&mm->tlb_pending, 1); // pairs with tlb_settle, through the table locks
+    b->pending = false;
+}
+
+void tlb_pend(struct tlb_batch *b)
+{
+    if (!b->pending) {
+        b->pending = true;
+        fetch_add_seq(&b->mm->tlb_pending, 1); // pairs with tlb_settle, through the table lock
+    }
 }
 
 void tlb_note(struct tlb_batch *b, vaddr_t addr)
@@ -273,12 +281,14 @@ void tlb_flush(struct tlb_batch *b)
 void tlb_end(struct tlb_batch *b)
 {
     tlb_flush(b);
-    fetch_sub_release(&b->mm->tlb_pending, 1);
+    if (b->pending) {
+        fetch_sub_release(&b->mm->tlb_pending, 1);
+    }
 }
 
 void tlb_settle(struct mm *mm)
 {
-    if (load_seq(&mm->tlb_pending) != 0) { // pairs with tlb_begin
+    if (load_seq(&mm->tlb_pending) != 0) { // pairs with tlb_pend
         tlb_shoot(mm, 0, USER_END, false);
     }
 }

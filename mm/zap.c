@@ -63,6 +63,7 @@ static void zap_leaf(struct mm *mm, struct page *table, vaddr_t addr, vaddr_t en
             continue;
         }
         // The MMU may set accessed or dirty until the entry is gone: read and clear in one step.
+        tlb_pend(b);
         e = pte_exchange(slot, pte_none());
         table->nr_used--;
         zap_page(b, count, e, addr);
