@@ -54,6 +54,7 @@ struct process {
     struct spinlock lock;                    // RANK_SIGNAL
     struct list threads;                     // [P] task_ext.proc_link, the oldest first
     unsigned nr_threads;                     // [P]
+    bool leader_left;                        // [P] the first thread has ended, exit_status is its
     bool exiting;                            // [P] every thread is to leave
     struct task_ext *exec_task;              // [P] this one calls execve, the others are to leave
     int exit_status;                         // [P] as wait() reports: code << 8 | signal

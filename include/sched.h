@@ -34,15 +34,18 @@ struct thread {
     _Atomic u64 affinity;    // [Q to write] CPUs it may use
     struct list rq_link;     // [Q]
     u64 slice_end_ns;        // [self]
-    u64 runtime_ns;          // [self] up to run_start_ns; thread_runtime_ns() adds the rest
-    u64 run_start_ns;        // [self]
-    struct mm *mm;           // [self] address space; NULL: kernel thread
-    struct process *proc;    // [I] NULL: kernel thread
-    struct list wait_link;   // for the owner of the wait
-    unsigned rcu_depth;      // [self] DEBUG
-    void *held_locks[16];    // [self] DEBUG: addresses and
-    u16 held_ranks[16];      // [self] DEBUG: ranks of the locks it holds
-    unsigned nr_held;        // [self] DEBUG
+    // Written by the CPU that switches the thread in or out, between two steps of runtime_seq (odd:
+    // under way); read by any through thread_runtime_ns().
+    atomic_uint runtime_seq;
+    _Atomic u64 runtime_ns;   // up to run_start_ns
+    _Atomic u64 run_start_ns; // 0: not running
+    struct mm *mm;            // [self] address space; NULL: kernel thread
+    struct process *proc;     // [I] NULL: kernel thread
+    struct list wait_link;    // for the owner of the wait
+    unsigned rcu_depth;       // [self] DEBUG
+    void *held_locks[16];     // [self] DEBUG: addresses and
+    u16 held_ranks[16];       // [self] DEBUG: ranks of the locks it holds
+    unsigned nr_held;         // [self] DEBUG
     char name[16];
     struct task_ext *ext; // proc.h: what only user threads have; NULL for kernel threads
     void (*on_free)(struct thread *); // [I] called just before the memory of a dead thread is freed

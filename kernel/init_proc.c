@@ -1,8 +1,8 @@
 // The first process. What to run comes from the command line:
 //
-//     run=PATH              a file with the arguments, each ended by a NUL; the first is the
-//     program init=PATH -- WORDS    the program, and its arguments after "--" neither /init,
-//     /sbin/init, /bin/sh, the first there is
+//     run=PATH             a file with the arguments, each ended by a NUL; the first is the program
+//     init=PATH -- WORDS   the program, and its arguments after "--"
+//     neither              /init, /sbin/init, /bin/sh: the first there is
 #include <arch/thread.h>
 #include <arch/trap.h>
 #include <bootinfo.h>
@@ -155,7 +155,8 @@ static noreturn_fn void init_failed(const char *what, int err)
 {
     char line[160];
     if (!hostchan_present()) {
-        panic("cannot start %s: error %d", what, -err);
+        printk("cannot start %s: error %d; nothing to do, switching off\n", what, -err);
+        arch_poweroff();
     }
     int n = snprintf(line, sizeof(line), "faultline: cannot start %s: error %d\n", what, -err);
     hostchan_write(2, line, min((size_t)n, sizeof(line) - 1));

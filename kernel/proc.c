@@ -278,12 +278,14 @@ void task_unpublish(struct task_ext *task, int status, bool *last)
     p->dead_runtime_ns += thread_runtime_ns(task->thread);
     signal_retarget_locked(task, ~0ull);
     signal_pending_flush(p, &task->pending);
+    // Unless something ended the process as a whole, its status is that of its first thread.
+    if (!p->exiting && (task->tid == p->pid || !p->leader_left)) {
+        p->exit_status = status;
+        p->leader_left |= task->tid == p->pid;
+    }
     *last = p->nr_threads == 0;
     if (*last) {
-        if (!p->exiting) {
-            p->exiting = true;
-            p->exit_status = status;
-        }
+        p->exiting = true;
         signal_pending_flush(p, &p->shared);
         list_del(&p->all_link);
         nr_processes--;

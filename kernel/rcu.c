@@ -309,7 +309,7 @@ void rcu_run_callbacks(void)
         h->fn(h);
         n++;
     }
-    atomic_fetch_sub_explicit(&r->nr, n, memory_order_relaxed);
+    fetch_sub_release(&r->nr, n); // pairs with rcu_barrier: the callbacks have run
     if (r->done.first) {
         cpu_work_post(cpu_id(), WORK_RCU_CB);
     }

@@ -234,13 +234,23 @@ void sched_finish_switch(struct thread *prev)
     }
 }
 
+// The books of two threads at a switch; see struct thread.
+static void runtime_switch(struct thread *prev, struct thread *next, u64 now)
+{
+    fetch_add_seq(&prev->runtime_seq, 1);
+    u64 ran = now - load_relaxed(&prev->run_start_ns);
+    store_relaxed(&prev->runtime_ns, load_relaxed(&prev->runtime_ns) + ran);
+    store_relaxed(&prev->run_start_ns, 0);
+    fetch_add_seq(&prev->runtime_seq, 1);
+    store_relaxed(&next->run_start_ns, now); // alone: one word
+}
+
 // Interrupts off.
 static void switch_to(struct runq *rq, struct thread *prev, struct thread *next)
 {
     u64 now = clock_ns();
 
-    prev->runtime_ns += now - prev->run_start_ns;
-    next->run_start_ns = now;
+    runtime_switch(prev, next, now);
     next->slice_end_ns = now + SLICE_NS;
     if (prev == rq->idle) {
         tick_start();
@@ -327,8 +337,16 @@ void sched_tick(bool from_user)
 
 u64 thread_runtime_ns(struct thread *t)
 {
-    u64 ns = t->runtime_ns;
-    return load_relaxed(&t->on_cpu) ? ns + (clock_ns() - t->run_start_ns) : ns;
+    unsigned seq;
+    u64 ns, start;
+    do {
+        seq = load_acquire(&t->runtime_seq);
+        ns = load_relaxed(&t->runtime_ns);
+        start = load_relaxed(&t->run_start_ns);
+        atomic_thread_fence(memory_order_acquire); // the loads come before the second look
+    } while ((seq & 1) || load_relaxed(&t->runtime_seq) != seq);
+    u64 now = clock_ns();
+    return start && now > start ? ns + (now - start) : ns;
 }
 
 // --- Idle

@@ -123,7 +123,10 @@ static void handler_push(struct task_ext *t, struct trapframe *f, const struct k
     if ((sa->flags & SA_ONSTACK) && t->altstack.ss_size && !on_altstack(t, trap_sp(f))) {
         alt = t->altstack.ss_sp + t->altstack.ss_size;
     }
-    if (arch_signal_push(f, info->signo, info, sa, old_mask, alt)) {
+    // A frame that does not fit the alternate stack must not run over what lies below it.
+    u64 lowest = alt || on_altstack(t, trap_sp(f)) ? t->altstack.ss_sp : 0;
+    t->resume_deadline_ns = 0; // of a wait in the code the handler interrupts, not of its own
+    if (arch_signal_push(f, info->signo, info, sa, old_mask, alt, lowest)) {
         if (info->signo == SIGSEGV) {
             // No stack for the handler of this very signal: nothing but the end is left.
             die(info, f);

@@ -25,6 +25,9 @@ s64 sys_kill(const u64 *a)
     if (sig < 0 || sig > NR_SIGNALS) {
         return -EINVAL;
     }
+    if (pid == INT_MIN) {
+        return -ESRCH;
+    }
     if (pid == 0 || (pid < -1 && -pid == current_process()->pgid)) {
         pid = current_process()->pid; // there are no other processes in the group yet
     }

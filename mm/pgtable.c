@@ -253,6 +253,19 @@ void pt_prune(struct mm *mm, vaddr_t addr, struct tlb_batch *batch)
     rcu_read_unlock();
 }
 
+// The slot of addr in t is empty: the address of the next one that is not, or the end of t's span.
+static vaddr_t pt_next_used(struct page *t, vaddr_t addr, vaddr_t end)
+{
+    u64 span = pt_span(t->level);
+    struct pte_slot *slot = table_slot(t, addr);
+    addr = align_down(addr, span);
+    do {
+        addr += span;
+        slot++;
+    } while (addr < end && pt_index(addr, t->level) != 0 && pte_is_empty(pte_read_seq(slot)));
+    return addr;
+}
+
 struct page *pt_next_leaf_rcu(struct mm *mm, vaddr_t *addr, vaddr_t end)
 {
     while (*addr < end) {
@@ -267,7 +280,7 @@ struct page *pt_next_leaf_rcu(struct mm *mm, vaddr_t *addr, vaddr_t end)
         if (t->level == 0 || (t->level < PT_TOP && t->nr_used == 0)) {
             return t;
         }
-        *addr = align_down(*addr, pt_span(t->level)) + pt_span(t->level);
+        *addr = pt_next_used(t, *addr, end);
     }
     return NULL;
 }

@@ -44,7 +44,6 @@
 
 // A code or data descriptor: 64-bit or flat 4 GiB, present, accessed. dpl 0 or 3.
 #define DESC_CODE64(dpl) (0x00af9b000000ffffull | (u64)(dpl) << 45)
-#define DESC_CODE32(dpl) (0x00cf9b000000ffffull | (u64)(dpl) << 45)
 #define DESC_DATA(dpl)   (0x00cf93000000ffffull | (u64)(dpl) << 45)
 #define GDT_ENTRIES      10
 
@@ -127,7 +126,7 @@ static void gdt_build(u64 *gdt, const struct tss *tss)
     memset(gdt, 0, GDT_ENTRIES * sizeof(*gdt));
     gdt[SEL_KERNEL_CODE / 8] = DESC_CODE64(0);
     gdt[SEL_KERNEL_DATA / 8] = DESC_DATA(0);
-    gdt[SEL_USER_CODE32 / 8] = DESC_CODE32(3);
+    // SEL_USER_CODE32 stays empty: user code must not reach compatibility mode (see MSR_CSTAR).
     gdt[SEL_USER_DATA / 8] = DESC_DATA(3);
     gdt[SEL_USER_CODE / 8] = DESC_CODE64(3);
     gdt[SEL_TSS / 8] = limit | (at & 0xffffff) << 16 | 0x89ull << 40 | (at >> 24 & 0xff) << 56;
@@ -227,6 +226,9 @@ void trap_init_cpu(unsigned n)
     // sysret adds 16 (code) and 8 (stack) to the upper selector.
     msr_write(MSR_STAR, (u64)SEL_KERNEL_CODE << 32 | (u64)SEL_USER_CODE32 << 48);
     msr_write(MSR_LSTAR, (u64)syscall_entry);
+    // For `syscall` in compatibility mode, which no descriptor leads to; never 0, which would be an
+    // entry into ring 0 at address 0.
+    msr_write(MSR_CSTAR, (u64)syscall_entry);
     msr_write(MSR_SFMASK,
               RFLAGS_TF | RFLAGS_IF | RFLAGS_DF | RFLAGS_IOPL | RFLAGS_NT | RFLAGS_RF | RFLAGS_AC);
     fpu_init_cpu(n);

@@ -161,7 +161,7 @@ static void mb2_read_memmap(const struct mb2_tag *t)
     if (stride < sizeof(struct mb2_memmap)) {
         return;
     }
-    for (u32 at = 16; at + stride <= t->size; at += stride) {
+    for (u32 at = 16; at <= t->size && stride <= t->size - at; at += stride) {
         const struct mb2_memmap *m = (const void *)((const char *)t + at);
         region_add(m->start, m->len, m->type);
     }

@@ -117,11 +117,17 @@ static noinline int fpu_pop(u64 addr)
 }
 
 int arch_signal_push(struct trapframe *f, int sig, const struct ksiginfo *info,
-                     const struct sigaction_k *sa, u64 old_mask, u64 sp_altstack_or_0)
+                     const struct sigaction_k *sa, u64 old_mask, u64 sp_altstack_or_0,
+                     u64 sp_lowest)
 {
     struct signal_frame frame = {.return_address = sa->restorer};
     u64 sp = sp_altstack_or_0 ? sp_altstack_or_0 : f->rsp - RED_ZONE;
     u64 fpstate;
+    // All of the frame, with the most that alignment can take.
+    u64 need = arch_fpu_image_size() + 64 + sizeof(frame) + 16 + 8;
+    if (sp < need || sp - need < sp_lowest) {
+        return -EFAULT;
+    }
     if (!(sa->flags & SA_RESTORER) || fpu_push(sp, &fpstate)) {
         return -EFAULT;
     }

@@ -52,7 +52,8 @@ u64 arch_get_tls(void); // of the current thread, for clone without CLONE_SETTLS
 struct ksiginfo;
 struct sigaction_k;
 int arch_signal_push(struct trapframe *f, int sig, const struct ksiginfo *info,
-                     const struct sigaction_k *sa, u64 old_mask, u64 sp_altstack_or_0);
+                     const struct sigaction_k *sa, u64 old_mask, u64 sp_altstack_or_0,
+                     u64 sp_lowest);
 int arch_signal_pop(struct trapframe *f, u64 *old_mask);
 
 // arch-only system calls (arch_prctl...): -ENOSYS when nr is not one of them.

@@ -150,6 +150,7 @@ static inline u64 cpu_cycles(void)
 #define MSR_EFER           0xc0000080u
 #define MSR_STAR           0xc0000081u
 #define MSR_LSTAR          0xc0000082u
+#define MSR_CSTAR          0xc0000083u
 #define MSR_SFMASK         0xc0000084u
 #define MSR_FS_BASE        0xc0000100u
 #define MSR_KERNEL_GS_BASE 0xc0000102u
