@@ -7,20 +7,20 @@ WARN = ["-std=gnu17", "-O2", "-Wall", "-Wextra", "-Wshadow", "-Wstrict-prototype
         "-Wmissing-prototypes"]
 
 
-def compile_c(source, target, *flags):
+def compile_c(sources, target, *flags):
     command = [os.environ.get("CC", "gcc"), *WARN, *flags, "-o", target,
-               os.path.join(HERE, source)]
+               *(os.path.join(HERE, source) for source in sources)]
     subprocess.run(command, check=True)
     return target
 
 
 def plugin(folder):
-    return compile_c("plugin.c", os.path.join(folder, "coherence.so"), "-shared", "-fPIC",
-                     "-fvisibility=hidden")
+    return compile_c(["plugin.c", "blocks.c"], os.path.join(folder, "coherence.so"), "-shared",
+                     "-fPIC", "-fvisibility=hidden")
 
 
 def toy(folder):
-    return compile_c("toy.c", os.path.join(folder, "toy.elf"), "-m32", "-march=i686",
+    return compile_c(["toy.c"], os.path.join(folder, "toy.elf"), "-m32", "-march=i686",
                      "-ffreestanding", "-fno-pic", "-fno-pie", "-no-pie", "-nostdlib", "-static",
                      "-fno-stack-protector", "-fno-asynchronous-unwind-tables",
                      "-fcf-protection=none", "-Wl,--build-id=none", "-Wl,-Ttext=0x101000",

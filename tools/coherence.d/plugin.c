@@ -33,8 +33,13 @@
  * Locking: one spinlock over everything that several CPUs reach. Windows hardly ever overlap, so
  * it is hardly ever contended. Without outside=on, an access outside a window takes no lock.
  *
- * Options: out=FILE (required), outside=on, kernel=ADDRESS (from where on code is the kernel's).
+ * With blocks=on it also counts which instructions the windows executed (blocks.h), for
+ * tools/profile.
+ *
+ * Options: out=FILE (required), outside=on, blocks=on, kernel=ADDRESS (from where on code is the
+ * kernel's).
  */
+#include "blocks.h"
 #include "lines.h"
 #include "marks.h"
 #include "qemu_plugin.h"
@@ -83,6 +88,7 @@ struct window {
     struct sums sums;
     unsigned nr_events;
     struct event *events;
+    struct trace trace; /* with blocks=on */
 } __attribute__((aligned(64)));
 
 PLUGIN_EXPORT int qemu_plugin_version = PLUGIN_API_VERSION;
@@ -96,7 +102,7 @@ static struct sums batch_sums;
 static uint32_t batch_id;
 static bool batch_warm;
 static unsigned run_id;
-static bool track_outside, in_run;
+static bool track_outside, trace_blocks, in_run;
 static uint64_t kernel_start = UINT64_C(1) << 63;
 static FILE *out;
 static atomic_flag lock = ATOMIC_FLAG_INIT;
@@ -232,6 +238,13 @@ static void on_block(unsigned cpu, void *nr_insns)
     }
 }
 
+static void on_traced_block(unsigned cpu, void *block)
+{
+    if (cpu < MAX_CPUS && windows[cpu].open) {
+        trace_add(&windows[cpu].trace, block);
+    }
+}
+
 /* --- Places ----------------------------------------------------------------------------------- */
 
 static void site_count(const struct event *e)
@@ -271,6 +284,7 @@ static void sites_report(void)
     if (sites_lost > 0) {
         fprintf(out, "lost %u %" PRIu64 "\n", run_id, sites_lost);
     }
+    blocks_report(out, run_id);
     fprintf(out, "end %u\n", run_id);
     fflush(out);
     memset(sites, 0, NR_SITES * sizeof(*sites));
@@ -284,6 +298,7 @@ static void window_open(struct window *w)
 {
     memset(&w->sums, 0, sizeof(w->sums));
     w->nr_events = 0;
+    w->trace.nr = 0;
     w->interrupted = false;
     if (w->events == NULL) {
         w->events = calloc(MAX_EVENTS, sizeof(*w->events));
@@ -314,6 +329,9 @@ static void window_close(struct window *w)
     batch_sums.unknown += w->sums.unknown;
     for (unsigned i = 0; !batch_warm && i < w->nr_events; i++) {
         site_count(&w->events[i]);
+    }
+    if (!batch_warm) {
+        trace_count(&w->trace);
     }
 }
 
@@ -401,6 +419,23 @@ static bool insn_is_atomic(const uint8_t *code, size_t size)
     return false;
 }
 
+static void block_watch(struct qemu_plugin_tb *tb)
+{
+    uintptr_t nr = qemu_plugin_tb_n_insns(tb);
+
+    qemu_plugin_register_vcpu_tb_exec_cb(tb, on_block, QEMU_PLUGIN_CB_NO_REGS, (void *)nr);
+    if (trace_blocks) {
+        lock_take();
+        struct block *block = block_make(tb);
+        lock_drop();
+        if (block == NULL) {
+            fprintf(stderr, "coherence: no memory for a block\n");
+            exit(1);
+        }
+        qemu_plugin_register_vcpu_tb_exec_cb(tb, on_traced_block, QEMU_PLUGIN_CB_NO_REGS, block);
+    }
+}
+
 static void on_translate(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 {
     size_t nr = qemu_plugin_tb_n_insns(tb);
@@ -408,8 +443,7 @@ static void on_translate(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 
     (void)id;
     if (kernel) {
-        qemu_plugin_register_vcpu_tb_exec_cb(tb, on_block, QEMU_PLUGIN_CB_NO_REGS,
-                                             (void *)(uintptr_t)nr);
+        block_watch(tb);
     }
     for (size_t i = 0; i < nr; i++) {
         struct qemu_plugin_insn *insn = qemu_plugin_tb_get_insn(tb, i);
@@ -446,6 +480,10 @@ static bool option_take(const char *text)
     }
     if (strcmp(text, "outside=on") == 0) {
         track_outside = true;
+        return true;
+    }
+    if (strcmp(text, "blocks=on") == 0) {
+        trace_blocks = true;
         return true;
     }
     if (strncmp(text, "kernel=", 7) == 0) {

@@ -1,4 +1,4 @@
-"""Reads what the plugin writes: a line for each batch, then for each place of a run."""
+"""Reads what the plugin writes: a line for each batch, then for each place and block of a run."""
 
 SUMS = ["windows", "interrupted", "insns", "loads", "stores", "cold_loads", "cold_stores",
         "outside_loads", "outside_stores",
@@ -10,6 +10,7 @@ class Record:
 
     def __init__(self):
         self.batches = []
+        self.blocks = []  # with blocks=on: (how often it ran, [address of an instruction])
         self.places = []  # {"kind", "ip", "vaddr", "paddr", "count"}, the most frequent first
         self.lost = 0     # transfers whose place found no room
         self.ended = False
@@ -34,6 +35,8 @@ def read(path):
                 run.places.append({"kind": words[2], "ip": int(words[3], 16),
                                    "vaddr": int(words[4], 16), "paddr": int(words[5], 16),
                                    "count": int(words[6])})
+            elif words[0] == "block":
+                run.blocks.append((int(words[2]), [int(word, 16) for word in words[3:]]))
             elif words[0] == "lost":
                 run.lost = int(words[2])
             elif words[0] == "end":

@@ -63,7 +63,7 @@ static void threads_parse(struct options *opt, char *text)
 static void operations_list(void)
 {
     for (const struct operation *op = operations; op->name != NULL; op++) {
-        printf("%-12s %s\n", op->name, op->title);
+        printf("%-14s %s\n", op->name, op->title);
     }
     exit(0);
 }

@@ -97,6 +97,20 @@ static void step_store(struct worker *w, unsigned k)
     store(w->base + k * PAGE);
 }
 
+static int setup_anon_read(struct worker *w)
+{
+    int err;
+
+    w->base = arena_of(w);
+    err = map_at(w->base, TABLE, RW, ANON, -1);
+    return err ? err : prime(w->base, TABLE, false);
+}
+
+static void step_load(struct worker *w, unsigned k)
+{
+    load(w->base + k * PAGE);
+}
+
 /* --- One file ------------------------------------------------------------------------------------
  */
 
@@ -220,6 +234,28 @@ static int setup_pages(struct worker *w)
     return 0;
 }
 
+/* The same, used. A page behind them that stays keeps their page table: what is counted is a page's
+ * way back, not once a table's. */
+static int setup_touched(struct worker *w)
+{
+    int err = setup_pages(w);
+
+    w->base = arena_of(w) + 2 * w->run->op->nr_steps * PAGE;
+    err = err ? err : map_at(w->base, PAGE, RW, ANON, -1);
+    for (unsigned k = 0; !err && k < w->run->op->nr_steps; k++) {
+        store(w->page[k]);
+    }
+    if (!err) {
+        store(w->base);
+    }
+    return err;
+}
+
+static void unmap_last(struct worker *w)
+{
+    munmap(w->base, PAGE);
+}
+
 static void step_munmap(struct worker *w, unsigned k)
 {
     note_error(w, munmap(w->page[k], PAGE) != 0);
@@ -247,6 +283,7 @@ const struct operation operations[] = {
     {"anon", "anonymous write fault, own mapping", 64, 0, setup_anon_own, step_store, unmap_base},
     {"anon_shared", "the same in one mapping, own 2 MiB", 64, 0, setup_anon_shared, step_store,
      unmap_base},
+    {"zero", "anonymous read fault, zero page", 64, 0, setup_anon_read, step_load, unmap_base},
     {"file_1", "file read fault, window 1", 64, 1, setup_read, step_read, unmap_base},
     {"file_16", "file read fault, window 16", 32, 16, setup_read, step_read, unmap_base},
     {"file_512", "file read fault, window 512", 8, 512, setup_read, step_read, unmap_base},
@@ -254,6 +291,7 @@ const struct operation operations[] = {
     {"shared", "shared write fault on the file", 64, 16, setup_shared, step_store, unmap_base},
     {"mmap", "mmap of a page", 64, 0, setup_nothing, step_mmap, unmap_pages},
     {"munmap", "munmap of an untouched page", 64, 0, setup_pages, step_munmap, teardown_nothing},
+    {"munmap_touched", "munmap of a touched page", 64, 0, setup_touched, step_munmap, unmap_last},
     {"mprotect", "mprotect of an untouched page", 64, 0, setup_pages, step_mprotect, unmap_pages},
     {"cycle", "mmap, touch, munmap", 64, 0, setup_nothing, step_cycle, teardown_nothing},
     {NULL, NULL, 0, 0, NULL, NULL, NULL},

@@ -42,6 +42,7 @@ enum bench_flags {
     BENCH_ONE_TASK = 1, /* works on a thing there is one of per process: more threads are n/a */
     BENCH_PLUS_ONE = 2, /* one task (number 0) beside the --threads others */
     BENCH_TIMED = 4,    /* rate from meters[0]: what happens between the timed parts is left out */
+    BENCH_WHOLE = 8,    /* of prefault_loop: a pass is finished even if it outlasts the time */
 };
 
 struct run;
@@ -237,8 +238,13 @@ void report_head(const struct options *opt);
 void report_start(const struct options *opt, const struct bench *bench, unsigned nr_threads);
 void report_run(const struct options *opt, const struct run *run);
 
+/* Loops that several benches run: bench_fault.c, bench_map.c. */
+void fault_loop(struct task *task);
+void prefault_loop(struct task *task);
+void mmap_loop(struct task *task);
+
 /* The benches, each array ends with an entry without a name. */
 extern const struct bench fault_benches[], map_benches[], tlb_benches[], mapbench_benches[],
-    latency_benches[];
+    latency_benches[], size_benches[];
 
 #endif

@@ -24,7 +24,7 @@ static inline uint64_t page_word(const char *page)
     return *(const volatile uint64_t *)(page + CHECK_OFF);
 }
 
-static void fault_loop(struct task *task)
+void fault_loop(struct task *task)
 {
     size_t page_size = task->run->page_size;
     size_t nr_pages = task->run->size_bytes / page_size;
@@ -69,7 +69,7 @@ static char *prefault_map(struct run *run)
 static void prefault_piece(struct task *task, char *slice, size_t page, size_t last)
 {
     size_t page_size = task->run->page_size;
-    bool measure = task_phase(task) == PHASE_MEASURE;
+    bool measure = task_phase(task) != PHASE_WARMUP;
     uint64_t start = cycles_now();
     size_t nr_pages = last - page;
 
@@ -86,15 +86,16 @@ static void prefault_piece(struct task *task, char *slice, size_t page, size_t l
 static void prefault_slice(struct task *task, char *slice)
 {
     size_t nr_pages = task->run->size_bytes / task->run->page_size;
+    bool whole = (task->run->bench->flags & BENCH_WHOLE) != 0;
     size_t page, last;
 
-    for (page = 0; page < nr_pages && task_running(task); page = last) {
+    for (page = 0; page < nr_pages && (whole || task_running(task)); page = last) {
         last = nr_pages - page < PIECE_PAGES ? nr_pages : page + PIECE_PAGES;
         prefault_piece(task, slice, page, last);
     }
 }
 
-static void prefault_loop(struct task *task)
+void prefault_loop(struct task *task)
 {
     struct run *run = task->run;
     size_t len = run->size_bytes;

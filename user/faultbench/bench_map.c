@@ -41,7 +41,7 @@ static int mmap_setup(struct run *run)
     return run->status == RUN_OK ? 0 : -1;
 }
 
-static void mmap_loop(struct task *task)
+void mmap_loop(struct task *task)
 {
     while (task_running(task)) {
         void *base = task_map(task);

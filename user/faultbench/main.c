@@ -7,7 +7,7 @@
 #include "bench.h"
 
 static const struct bench *const benches[] = {
-    fault_benches, map_benches, tlb_benches, mapbench_benches, latency_benches, NULL,
+    fault_benches, map_benches, tlb_benches, mapbench_benches, latency_benches, size_benches, NULL,
 };
 
 static int bench_run_all(const struct options *opt, const struct bench *bench)
