@@ -2,11 +2,13 @@
 
 ARCH  ?= x86_64
 DEBUG ?= 0
+SAN   ?=
+EXPLORE ?= 0
 CPUS  ?= 2
 MEM   ?= 1G
 V     ?= 0
 
-O ?= build/$(ARCH)$(if $(filter 1,$(DEBUG)),-debug)
+O ?= build/$(ARCH)$(if $(filter 1,$(DEBUG)),-debug)$(if $(filter 1,$(EXPLORE)),-explore)$(if $(SAN),-$(SAN))
 OUT := $(O)
 OBJ := $(OUT)/obj
 
@@ -34,24 +36,48 @@ endif
 .SECONDARY:
 .DELETE_ON_ERROR:
 .PHONY: FORCE all kernel user tests host-tests run test check qemu qemu-gdb gdb iso compare \
-        coherence help clean setup format print-flags setup-build setup-qemu setup-iso \
+        coherence profile help clean setup format print-flags setup-build setup-qemu setup-iso \
         setup-host-tests setup-model setup-lint setup-gdb
 .DEFAULT_GOAL := all
 
 # --- The kernel ---------------------------------------------------------------------------------
 
-WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes
+# WERROR=0 for a compiler that warns of more than the one this is written with (gcc 12).
+WERROR ?= 1
+WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
+        $(if $(filter 1,$(WERROR)),-Werror)
 CFLAGS_x86_64 := -mno-red-zone -mgeneral-regs-only -mcmodel=kernel -fcf-protection=none
 
-KERNEL_CPPFLAGS := -Iinclude -Iarch/$(ARCH)/include $(if $(filter 1,$(DEBUG)),-DCONFIG_DEBUG=1)
+KERNEL_CPPFLAGS := -Iinclude -Iarch/$(ARCH)/include $(if $(filter 1,$(DEBUG)),-DCONFIG_DEBUG=1) \
+        $(if $(filter 1,$(EXPLORE)),-DCONFIG_EXPLORE=1)
 KERNEL_CFLAGS := -std=gnu17 -ffreestanding -fno-pic -fno-pie -O2 -g $(WARN) -fno-strict-aliasing \
         -fno-stack-protector -fno-omit-frame-pointer -fno-asynchronous-unwind-tables \
         -ffile-prefix-map=$(CURDIR)/= $(CFLAGS_$(ARCH))
 KERNEL_LDFLAGS := -nostdlib -static -z max-page-size=4096 -z noexecstack --build-id=none \
         -T arch/$(ARCH)/kernel.ld
 
+# SAN=NAME: kernel/san/NAME.c and its helper in arch/ are what the compiler's checks call; they are
+# not checked themselves.
+SAN_NAMES := ubsan kasan kcsan
+ifneq ($(filter-out $(SAN_NAMES),$(SAN)),)
+$(error SAN=$(SAN): one of $(SAN_NAMES))
+endif
+KASAN_OFFSET_x86_64 := 0xdfffe00000000000
+SAN_CFLAGS_ubsan := -fsanitize=undefined -fno-sanitize=object-size -fno-sanitize-recover=all
+SAN_CFLAGS_kasan := -fsanitize=kernel-address -fasan-shadow-offset=$(KASAN_OFFSET_$(ARCH)) \
+        --param asan-stack=1 --param asan-globals=1 \
+        --param asan-instrumentation-with-call-threshold=0
+SAN_CFLAGS_kcsan := -fsanitize=thread --param tsan-distinguish-volatile=1 \
+        --param tsan-instrument-func-entry-exit=0 -Wno-tsan
+SAN_CPPFLAGS_ubsan := -DCONFIG_UBSAN=1
+SAN_CPPFLAGS_kasan := -DCONFIG_KASAN=1 -DKASAN_SHADOW_OFFSET=$(KASAN_OFFSET_$(ARCH))ul
+SAN_CPPFLAGS_kcsan := -DCONFIG_KCSAN=1
+KERNEL_CPPFLAGS += $(SAN_CPPFLAGS_$(SAN))
+SAN_CFLAGS := $(SAN_CFLAGS_$(SAN))
+SAN_RUNTIME := $(if $(SAN),$(wildcard kernel/san/$(SAN).c arch/$(ARCH)/san/$(SAN).c))
+
 KERNEL_SRC := $(wildcard kernel/*.c mm/*.c mm/scheme/*.c fs/*.c drivers/*.c \
-        arch/$(ARCH)/*.c arch/$(ARCH)/*.S)
+        arch/$(ARCH)/*.c arch/$(ARCH)/*.S) $(if $(SAN),kernel/san/provoke.c) $(SAN_RUNTIME)
 KERNEL_OBJ := $(addprefix $(OBJ)/,$(addsuffix .o,$(KERNEL_SRC)))
 KERNEL := $(OUT)/faultline.elf
 
@@ -105,11 +131,18 @@ coherence: all setup-qemu
 	$(Q)tools/coherence --kernel $(KERNEL) --suite bookworm --suite sid \
 	        $(addprefix --operation ,$(OPERATION))
 
+# The same OPERATION; more options: tools/profile --help.
+profile: all setup-qemu
+	$(Q)tools/profile --kernel $(KERNEL) $(addprefix --operation ,$(OPERATION))
+
 test: tests setup-qemu setup-iso setup-lint setup-model
 	$(Q)$(MAKE) --no-print-directory DEBUG=1 O=$(OUT)-debug kernel
-	$(Q)tests/run --no-build --out $(OUT) $(PATTERN)
+	$(Q)$(foreach name,$(if $(SAN),,$(SAN_NAMES)),$(MAKE) --no-print-directory SAN=$(name) \
+	        O=$(OUT)-$(name) kernel &&) true
+	$(Q)tests/run --no-build --out $(OUT) $(if $(SAN),--patience 4) \
+	        $(or $(PATTERN),$(if $(SAN),guest))
 
-check: host-tests setup-lint
+check: kernel host-tests setup-lint
 	$(Q)tests/run --no-build --out $(OUT) --check
 
 # PROG="FILE ARG..." is the program to run.
@@ -128,7 +161,8 @@ iso: $(OUT)/faultline.iso
 
 $(OUT)/faultline.iso: $(KERNEL) $(USER_PROGS) tools/mkiso tools/run | setup-iso
 	$(say) ISO $@
-	$(Q)tools/mkiso --kernel $(KERNEL) --add $(OUT)/user:/bin -o $@
+	$(Q)tools/mkiso --kernel $(KERNEL) --add $(OUT)/user:/bin -o $@ \
+	        --cmdline 'init=/bin/faultbench -- --threads 1,2 --seconds 1'
 
 setup:
 	$(Q)tools/setup
@@ -152,17 +186,20 @@ help:
 	@echo 'make run        the main job: the fault bench on Faultline and on Linux, side by side'
 	@echo 'make compare    the same, longer, against two releases of Linux'
 	@echo 'make coherence  cache lines that CPUs take from each other, by operation, on the same three'
+	@echo 'make profile    where the instructions of a fault go, by kernel function; OPERATION=... picks'
 	@echo 'make test       every test; PATTERN=... picks some'
 	@echo 'make check      lint and host tests only'
 	@echo 'make qemu       boot in QEMU, console shown; PROG="FILE ARG..." is the program to run'
 	@echo 'make qemu-gdb   the same, waiting for a debugger on port 1234'
 	@echo 'make gdb        a debugger for that'
-	@echo 'make iso        an image that boots under BIOS and UEFI'
+	@echo 'make iso        an image that boots under BIOS and UEFI and runs the fault bench'
+	@echo 'make kernel, user, tests, host-tests   build just that'
 	@echo 'make setup      install all that any target needs'
 	@echo 'make format     reformat the sources'
 	@echo 'make clean      remove what was built'
 	@echo
 	@echo 'Variables: CPUS=$(CPUS) MEM=$(MEM) DEBUG=$(DEBUG) V=$(V) O=$(OUT)'
+	@echo '           SAN=$(or $(SAN),(one of $(SAN_NAMES)))'
 	@echo 'Programs run in a virtual machine through tools/run; see tools/run --help.'
 
 # --- Rules --------------------------------------------------------------------------------------
@@ -175,10 +212,12 @@ $(OBJ)/%.S.o: %.S
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(KERNEL_CPPFLAGS) $(KERNEL_CFLAGS) -D__ASSEMBLY__ -MMD -MP -c -o $@ $<
 
+$(SAN_RUNTIME:%=$(OBJ)/%.o): SAN_CFLAGS :=
+
 $(filter %.c.o,$(KERNEL_OBJ)): $(OBJ)/%.c.o: %.c
 	$(say) CC $<
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(KERNEL_CPPFLAGS) $(KERNEL_CFLAGS) -MMD -MP -c -o $@ $<
+	$(Q)$(CC) $(KERNEL_CPPFLAGS) $(KERNEL_CFLAGS) $(SAN_CFLAGS) -MMD -MP -c -o $@ $<
 
 # A source that vanished must relink, too.
 $(OUT)/objects: FORCE

@@ -132,6 +132,7 @@ static int node_make(struct walk *w, const struct record *r, const char *target,
         return err;
     }
     inode_put(*out);
+    *out = NULL;
     return err ? err : node_make(w, r, target, out);
 }
 

@@ -4,6 +4,7 @@
 
 #include <arch/mmu.h>
 #include <arch/trap.h>
+#include <k/explore.h>
 #include <k/types.h>
 #include <mm.h>
 #include <page.h>
@@ -32,10 +33,11 @@ struct fault {
 // file's end, or it cannot be read), -ENOMEM. Sleeps; holds nothing. Any address space.
 int mm_fault(struct mm *mm, vaddr_t addr, unsigned access);
 
-// Lock f's leaf table: true, locked, when it is attached and the scheme says the VMA is live. false:
-// unlocked; start again with -EAGAIN. (Inline, like the next ones: they are the path.)
+// Lock f's leaf table: true, locked, when it is attached and the scheme says the VMA is live.
+// false: unlocked; start again with -EAGAIN. (Inline, like the next ones: they are the path.)
 static inline bool fault_lock_table(struct fault *f)
 {
+    yield_point("fault lock");
     spin_lock(&f->table->ptl);
     if (likely(!f->table->detached && f->mm->scheme->fault_live(f))) {
         return true;

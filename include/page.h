@@ -11,6 +11,7 @@
 #include <k/percpu.h>
 #include <k/rcu.h>
 #include <k/types.h>
+#include <san.h>
 #include <slab.h>
 
 struct mapping;
@@ -136,6 +137,7 @@ static inline struct page *page_take_local(void)
 #endif
     struct page *p = c->slot[n - 1];
     store_relaxed(&c->count, n - 1);
+    kasan_unpoison(page_addr(p), PAGE_SIZE);
 #if CONFIG_DEBUG
     page_check_take(p);
 #endif
@@ -166,10 +168,13 @@ void page_put(struct page *p);
 // Zero, copy the contents.
 static inline void page_clear(struct page *p)
 {
+    kasan_check(page_addr(p), PAGE_SIZE, true);
     mem_clear_page(page_addr(p));
 }
 static inline void page_copy(struct page *dst, const struct page *src)
 {
+    kasan_check(page_addr(src), PAGE_SIZE, false);
+    kasan_check(page_addr(dst), PAGE_SIZE, true);
     mem_copy_page(page_addr(dst), page_addr(src));
 }
 

@@ -28,8 +28,9 @@ void pt_free_root(struct mm *mm);
 // before believing it.
 struct page *pt_find_leaf_rcu(struct mm *mm, vaddr_t addr);
 
-// The same, installing what is missing; and the slot of addr in it. 0; -ENOMEM: no page without sleeping (page_refill outside
-// the section, then again); -EAGAIN: a table on the way was detached. In an RCU section.
+// The same, installing what is missing; and the slot of addr in it. 0; -ENOMEM: no page without
+// sleeping (page_refill outside the section, then again); -EAGAIN: a table on the way was detached.
+// In an RCU section.
 int pt_walk_leaf_nosleep(struct mm *mm, vaddr_t addr, struct page **leaf, struct pte_slot **slot);
 
 // Detach the leaf table of addr, and the tables above it, as far as they are empty; they go to the

@@ -23,8 +23,8 @@ struct tlb_batch {
 };
 
 // From begin to end other CPUs may hold translations of entries that are already clear;
-// mm->tlb_pending tells others (truncate) not to believe an empty entry. It is raised by tlb_pend, so
-// that a batch that finds nothing to clear stores to no shared line.
+// mm->tlb_pending tells others (truncate) not to believe an empty entry. It is raised by tlb_pend,
+// so that a batch that finds nothing to clear stores to no shared line.
 void tlb_begin(struct tlb_batch *b, struct mm *mm);
 // The entry whose table is locked is about to be cleared or restricted.
 void tlb_pend(struct tlb_batch *b);

@@ -189,7 +189,8 @@ static u64 phdr_address(const struct elf_file *e)
     for (unsigned i = 0; i < e->eh.phnum; i++) {
         const struct elf64_phdr *p = &e->ph[i];
 
-        if (p->type == PT_LOAD && e->eh.phoff >= p->offset && p->filesz >= bytes &&
+        // memsz 0: not loaded and not checked.
+        if (p->type == PT_LOAD && p->memsz && e->eh.phoff >= p->offset && p->filesz >= bytes &&
             e->eh.phoff - p->offset <= p->filesz - bytes) {
             return p->vaddr + (e->eh.phoff - p->offset) + e->bias;
         }

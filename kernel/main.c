@@ -18,6 +18,7 @@
 #include <mm.h>
 #include <page.h>
 #include <proc.h>
+#include <san.h>
 #include <sched.h>
 #include <signal.h>
 #include <slab.h>
@@ -59,6 +60,8 @@ static void init_thread(void *arg)
     vfs_init();
     initramfs_load();
     smp_start_others();
+    kcsan_start();
+    san_provoke();
     if (boot_arg("ktest", prefix, sizeof(prefix))) {
         ktest_run(prefix[0] == '1' && !prefix[1] ? "" : prefix);
     }

@@ -10,6 +10,7 @@
 #include <k/atomic.h>
 #include <k/printk.h>
 #include <ksyms.h>
+#include <san.h>
 #include <sched.h>
 #include <smp.h>
 
@@ -37,6 +38,7 @@ static void panic_report(void)
     arch_print_regs();
     printk("call chain:\n");
     arch_backtrace(0, print_frame, NULL);
+    san_panic_print();
     trace_print();
 }
 

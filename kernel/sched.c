@@ -251,6 +251,7 @@ static void switch_to(struct runq *rq, struct thread *prev, struct thread *next)
     u64 now = clock_ns();
 
     runtime_switch(prev, next, now);
+    trace_event("switch: from, to", (u64)prev, (u64)next);
     next->slice_end_ns = now + SLICE_NS;
     if (prev == rq->idle) {
         tick_start();

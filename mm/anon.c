@@ -29,6 +29,7 @@
 #include <fs.h>
 #include <k/assert.h>
 #include <k/errno.h>
+#include <k/explore.h>
 #include <pgtable.h>
 #include <tlb.h>
 #include "mm_priv.h"
@@ -86,6 +87,7 @@ static void fault_replace_locked(struct fault *f)
         f->table->nr_used++;
     } else {
         pte_write(f->slot, pte_none());
+        yield_point("replace");
         tlb_shoot(f->mm, f->addr, f->addr + PAGE_SIZE, false);
         if (load_relaxed(&pte_table_page(f->old)->flags) & PG_FILE) {
             count->nr_file--;

@@ -30,6 +30,7 @@
 
 #include <k/assert.h>
 #include <k/errno.h>
+#include <k/explore.h>
 #include <k/percpu.h>
 #include <k/printk.h>
 #include <fault.h>
@@ -73,6 +74,7 @@ static int fault_file(struct fault *f)
 // Under RCU: find everything and install. -ENOENT: ->fault or ->page_mkwrite must run first.
 static int fault_try(struct fault *f)
 {
+    yield_point("vma found");
     int err = fault_check_access(f->vma, f->access);
     f->want_mkwrite = false; // belongs to one pass
     if (err) {
@@ -130,6 +132,7 @@ static cold void fault_wait_writer(struct fault *f)
 // Let go of everything, then see what kept us: the part of a retry that may sleep.
 static cold int fault_slow(struct fault *f, int err)
 {
+    trace_event("fault: address, what held it up", f->addr, (u64)-err);
     const struct mm_scheme *scheme = f->mm->scheme;
     unsigned state;
 
@@ -216,6 +219,7 @@ int mm_fault(struct mm *mm, vaddr_t addr, unsigned access)
 
 static cold void fault_signal(vaddr_t addr, int err)
 {
+    trace_event("fault failed: address, errno", addr, (u64)-err);
     switch (err) {
     case -EACCES:
         force_signal_fault(SIGSEGV, SEGV_ACCERR, addr);

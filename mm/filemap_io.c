@@ -20,6 +20,7 @@
 #include <fs.h>
 #include <k/assert.h>
 #include <k/errno.h>
+#include <k/explore.h>
 #include <k/rcu.h>
 #include <k/string.h>
 #include <page.h>
@@ -216,6 +217,7 @@ static void remove_pages(struct mapping *m, u64 first, u64 last, bool cows)
     struct list gone;
     remove_range(m, first, last, &gone);
     atomic_fence_seq(); // invariant 8: before the walk looks at table slots
+    yield_point("pages removed");
     rmap_unmap_file(m, first, last, cows);
     release_pages(&gone);
 }

@@ -2,6 +2,7 @@
 // that a block of pages, so that two such objects of a page cost two pages and not three. kfree
 // tells them apart by PG_SLAB; a block's size is in its first struct page.
 #include <page.h>
+#include <san.h>
 #include "slab_priv.h"
 
 static const struct {
@@ -48,10 +49,19 @@ void *kmalloc_site(size_t size, enum gfp gfp, const char *site)
         return NULL;
     }
     if (size <= KMALLOC_SLAB_MAX) {
-        return kmem_cache_alloc_site(kmalloc_cache[kmalloc_index[(size + 15) / 16]], gfp, NULL);
+        unsigned class = kmalloc_index[(size + 15) / 16];
+        void *obj = kmem_cache_alloc_site(kmalloc_cache[class], gfp, NULL);
+        if (obj) {
+            kasan_shrink(obj, size, kmalloc_class[class].size, KASAN_OBJECT_END);
+        }
+        return obj;
     }
     struct page *p = page_alloc_order_site(order_for(size), gfp, NULL);
-    return p ? page_addr(p) : NULL;
+    if (!p) {
+        return NULL;
+    }
+    kasan_shrink(page_addr(p), size, PAGE_SIZE << order_for(size), KASAN_BLOCK_END);
+    return page_addr(p);
 }
 
 void kfree(void *ptr)

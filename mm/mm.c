@@ -12,6 +12,7 @@
 #include <fs.h>
 #include <k/assert.h>
 #include <k/errno.h>
+#include <k/explore.h>
 #include <k/printk.h>
 #include <k/rcu.h>
 #include <k/string.h>
@@ -290,6 +291,7 @@ static void mm_boot_args(void)
 
 void mm_init(void)
 {
+    explore_init();
     mm_cache = kmem_cache_create("mm", sizeof(struct mm), 64);
     vma_cache_init();
     pagecache_init();
@@ -302,4 +304,5 @@ void mm_init(void)
     knob_register("max_map_count", show_max_map_count, store_max_map_count);
     knob_register("inject", show_inject, inject_set);
     knob_register("settle", show_nothing, store_settle);
+    audit_init();
 }

@@ -25,6 +25,12 @@ static inline struct mm_cpu *mm_this_cpu(struct mm *mm)
 // The flags of a VMA for PROT_* bits.
 u32 vma_flags_from_prot(unsigned prot);
 
+// audit.c: knobs for tests. A table that RCU frees is handed to pt_audit_table_freed when
+// pt_audit_freed is set.
+void audit_init(void);
+extern atomic_bool pt_audit_freed;
+void pt_audit_table_freed(struct page *table);
+
 // A writer's frame: plan_init and edit_enter, edit_leave.
 int edit_begin(struct edit *e, struct mm *mm);
 void edit_end(struct edit *e);

@@ -8,6 +8,7 @@
 #include <fs.h>
 #include <k/assert.h>
 #include <k/errno.h>
+#include <k/explore.h>
 #include <mm.h>
 #include <page.h>
 #include <pgtable.h>
@@ -71,7 +72,9 @@ static int commit_plan(struct edit *e, int err)
         return err;
     }
     vma_commit(e);
+    yield_point("retired");
     edit_zap_hole(e);
+    yield_point("zapped");
     vma_commit_finish(e);
     return 0;
 }

@@ -23,6 +23,7 @@
 #include <fs.h>
 #include <k/assert.h>
 #include <k/errno.h>
+#include <k/explore.h>
 #include <k/printk.h>
 #include <k/rcu.h>
 #include <mm.h>
@@ -193,8 +194,9 @@ static int move_entries(struct move *m)
         if (table->level == 0) {
             pages = move_take(m, table, addr, min(pages, (u64)MOVE_BATCH), &nr);
         }
-        bool empty = table->nr_used == 0;
+        bool empty = data_race(table->nr_used) == 0; // a hint; pt_prune asks under the locks
         rcu_read_unlock();
+        yield_point("move");
         if (nr) {
             int failed = move_put(m, m->to + (addr - m->from), pages);
             err = err ? err : failed;
@@ -332,6 +334,11 @@ static int remap_find(struct remap *r, struct vma_spec *out)
         return -EFAULT;
     }
     vma_to_spec(v, out);
+    // A length that leaves the address space: what is to be cut off cannot be unmapped (Linux says
+    // so too), and no VMA is that long.
+    if (r->old_len > USER_END - r->old) {
+        return r->old_len > r->new_len ? -EINVAL : -EFAULT;
+    }
     bool moves = r->flags & (MREMAP_FIXED | MREMAP_DONTUNMAP);
     if (!moves && r->old_len >= r->new_len && r->old_len) {
         return 0; // shrinking may span VMAs and holes

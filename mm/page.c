@@ -35,6 +35,7 @@
 #include <k/errno.h>
 #include <k/printk.h>
 #include <k/string.h>
+#include <san.h>
 #include "page_priv.h"
 
 #define RECLAIM_TRIES 4
@@ -79,6 +80,7 @@ static void page_check_free(struct page *p, unsigned order)
         if (load_relaxed(&p[i].ref) > 1 || load_relaxed(&p[i].ref) < 0) {
             page_panic(p + i, "free of a page that others hold");
         }
+        kasan_unpoison(page_addr(p + i), PAGE_SIZE); // the end of a kmalloc block
         memset(page_addr(p + i), PAGE_POISON, PAGE_SIZE);
     }
 }
@@ -213,6 +215,7 @@ static struct page *list_pop(void)
     }
     struct page *p = c->slot[n - 1];
     store_relaxed(&c->count, n - 1);
+    kasan_unpoison(page_addr(p), PAGE_SIZE);
     page_check_take(p);
     store_relaxed(&p->ref, 1);
     return p;
@@ -245,6 +248,7 @@ static struct page *block_take(unsigned order, enum gfp gfp)
         page_reclaim();
         p = buddy_take_block(order);
     }
+    kasan_unpoison(page_addr(p), PAGE_SIZE << order);
     for (unsigned i = 0; i < 1u << order; i++) {
         page_check_take(p + i);
     }
@@ -285,6 +289,8 @@ struct page *page_alloc_order_site(unsigned order, enum gfp gfp, const char *sit
 void page_free(struct page *p)
 {
     page_check_free(p, 0);
+    kasan_check_free(page_addr(p), PAGE_SIZE);
+    kasan_poison(page_addr(p), PAGE_SIZE, KASAN_PAGE_FREED);
     store_relaxed(&p->flags, FLAGS_FREED);
     store_relaxed(&p->ref, 0);
     list_push(p);
@@ -297,6 +303,8 @@ void page_free_order(struct page *p, unsigned order)
         return;
     }
     page_check_free(p, order);
+    kasan_check_free(page_addr(p), PAGE_SIZE << order);
+    kasan_poison(page_addr(p), PAGE_SIZE << order, KASAN_PAGE_FREED);
     for (unsigned i = 0; i < 1u << order; i++) {
         store_relaxed(&p[i].flags, FLAGS_FREED);
         store_relaxed(&p[i].ref, 0);
@@ -372,6 +380,7 @@ static void page_give_pfns(pfn_t pfn, pfn_t end)
         for (unsigned i = 0; i < 1u << order; i++) {
             store_relaxed(&p[i].flags, FLAGS_FREED & PG_FREE);
         }
+        kasan_poison(page_addr(p), PAGE_SIZE << order, KASAN_PAGE_FREED);
         buddy_give_block(p, order);
         pfn += 1ul << order;
     }

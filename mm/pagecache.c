@@ -166,8 +166,14 @@ int pc_insert_locked(struct mapping *m, struct pc_preload *pre, u64 index, struc
     return 0;
 }
 
-// Remove the pages of [first, last] below `where` (an owner's slot or the root) into out; frees
-// nodes that become empty. Returns true when the node itself went.
+// Nobody finds n any more: only now may its grace period begin.
+static void pc_node_retire(struct pc_node *n)
+{
+    call_rcu(&n->rcu, pc_node_free_rcu);
+}
+
+// Take the pages of [first, last] that are below n out of it, onto `out`; frees the nodes below
+// that become empty. True: n itself is empty, and the caller's to unlink and retire.
 static bool pc_remove_below(struct mapping *m, struct pc_node *n, u64 base, u64 first, u64 last,
                             struct list *out)
 {
@@ -188,12 +194,11 @@ static bool pc_remove_below(struct mapping *m, struct pc_node *n, u64 base, u64 
         }
         store_relaxed(&n->slot[i], NULL);
         n->nr_used--;
+        if (n->shift > 0) {
+            pc_node_retire(child);
+        }
     }
-    if (n->nr_used) {
-        return false;
-    }
-    call_rcu(&n->rcu, pc_node_free_rcu);
-    return true;
+    return n->nr_used == 0;
 }
 
 void pc_remove_locked(struct mapping *m, u64 first, u64 last, struct list *out)
@@ -201,5 +206,6 @@ void pc_remove_locked(struct mapping *m, u64 first, u64 last, struct list *out)
     struct pc_node *n = load_relaxed(&m->root);
     if (n && pc_remove_below(m, n, 0, first, last, out)) {
         store_relaxed(&m->root, NULL);
+        pc_node_retire(n);
     }
 }

@@ -45,12 +45,14 @@
 #include <arch/mmu.h>
 #include <k/assert.h>
 #include <k/errno.h>
+#include <k/explore.h>
 #include <k/percpu.h>
 #include <k/rcu.h>
 #include <mm.h>
 #include <pgtable.h>
 #include <smp.h>
 #include <tlb.h>
+#include "mm_priv.h"
 
 static DEFINE_PER_CPU(long, pt_count);
 
@@ -95,7 +97,11 @@ static void pt_table_free(struct page *t)
 
 static void pt_table_free_rcu_cb(struct rcu_head *head)
 {
-    pt_table_free(container_of(head, struct page, rcu));
+    struct page *t = container_of(head, struct page, rcu);
+    if (unlikely(load_relaxed(&pt_audit_freed))) {
+        pt_audit_table_freed(t);
+    }
+    pt_table_free(t);
 }
 
 void pt_table_free_rcu(struct page *t)
@@ -147,6 +153,7 @@ static cold int pt_install(struct mm *mm, struct page *parent, struct pte_slot *
         return -ENOMEM;
     }
     int err = 0;
+    yield_point("table install");
     spin_lock(&parent->ptl);
     if (parent->detached) {
         err = -EAGAIN;
@@ -197,6 +204,7 @@ int pt_walk_leaf_nosleep(struct mm *mm, vaddr_t addr, struct page **leaf, struct
             return err ? err : pt_walk_leaf_nosleep(mm, addr, leaf, slot);
         }
         table = pte_paddr(e);
+        yield_point("walk");
     }
     *leaf = pfn_to_page(table >> PAGE_SHIFT);
     *slot = (struct pte_slot *)phys_to_virt(table) + pt_index(addr, 0);
@@ -243,6 +251,7 @@ void pt_prune(struct mm *mm, vaddr_t addr, struct tlb_batch *batch)
     for (unsigned level = bottom; level < PT_TOP; level++) {
         struct page *child = path[level];
         struct page *parent = path[level + 1];
+        yield_point("prune");
         if (!pt_detach(parent, table_slot(parent, addr), child)) {
             break;
         }
@@ -277,7 +286,7 @@ struct page *pt_next_leaf_rcu(struct mm *mm, vaddr_t *addr, vaddr_t end)
             }
             t = pte_table_page(e);
         }
-        if (t->level == 0 || (t->level < PT_TOP && t->nr_used == 0)) {
+        if (t->level == 0 || (t->level < PT_TOP && data_race(t->nr_used) == 0)) {
             return t;
         }
         *addr = pt_next_used(t, *addr, end);

@@ -38,6 +38,7 @@
 #include <k/printk.h>
 #include <k/string.h>
 #include <page.h>
+#include <san.h>
 #include "slab_priv.h"
 
 #define MAX_CACHES     64
@@ -96,7 +97,7 @@ static void cpu_count(struct slab_cpu *k, long n)
 
 #if CONFIG_DEBUG
 
-#define OBJECT_TAIL sizeof(u64)
+#define OBJECT_TAIL (sizeof(u64) + KASAN_GAP)
 
 static u64 *object_tail(struct kmem_cache *c, void *obj)
 {
@@ -150,7 +151,7 @@ static void object_check_free(struct kmem_cache *c, void *obj)
 
 #else
 
-#define OBJECT_TAIL 0
+#define OBJECT_TAIL KASAN_GAP
 
 static void object_init(struct kmem_cache *c, void *obj)
 {
@@ -177,7 +178,7 @@ static struct page *slab_of(struct kmem_cache *c, void *obj)
     return pfn_to_page(align_down(page_to_pfn(virt_to_page(obj)), 1ul << c->order));
 }
 
-static void slab_link(struct page *slab, void *obj)
+no_kasan static void slab_link(struct page *slab, void *obj)
 {
     *(void **)obj = slab->slab_free;
     slab->slab_free = obj;
@@ -203,6 +204,7 @@ static int slab_grow(struct kmem_cache *c, enum gfp gfp)
         object_init(c, obj);
         slab_link(slab, obj);
     }
+    kasan_poison(page_addr(slab), PAGE_SIZE << c->order, KASAN_OBJECT_FREED);
     spin_lock(&c->lock);
     list_add_tail(&c->partial, &slab->list);
     c->nr_empty++;
@@ -210,7 +212,7 @@ static int slab_grow(struct kmem_cache *c, enum gfp gfp)
     return 0;
 }
 
-static void *slab_take_locked(struct kmem_cache *c)
+no_kasan static void *slab_take_locked(struct kmem_cache *c)
 {
     struct page *slab = list_first(&c->partial, struct page, list);
 
@@ -235,6 +237,7 @@ static void slab_release_locked(struct kmem_cache *c, struct page *slab)
     for (unsigned i = 0; i < 1u << c->order; i++) {
         store_relaxed(&slab[i].flags, 0);
     }
+    kasan_unpoison(page_addr(slab), PAGE_SIZE << c->order);
     page_free_order(slab, c->order);
 }
 
@@ -396,7 +399,9 @@ static void *cache_alloc(struct kmem_cache *c, enum gfp gfp)
         }
     }
     cpu_count(cache_cpu(c), 1);
+    kasan_unpoison(obj, c->stride);
     object_check_alloc(c, obj);
+    kasan_shrink(obj, c->size, c->stride, KASAN_OBJECT_END);
     if (gfp & GFP_ZERO) {
         memset(obj, 0, c->size);
     }
@@ -445,15 +450,29 @@ static noinline void cache_free_slow(struct kmem_cache *c, struct slab_cpu *k, v
     spin_unlock(&c->lock);
 }
 
+// A free object, to this CPU's magazines.
+static void cache_put(struct kmem_cache *c, struct slab_cpu *k, void *obj)
+{
+    if (unlikely(!magazine_push(k, obj))) {
+        cache_free_slow(c, k, obj);
+    }
+}
+
 static void cache_free(struct kmem_cache *c, void *obj)
 {
     struct slab_cpu *k = cache_cpu(c);
 
+    kasan_check_free(obj, c->stride);
     object_check_free(c, obj);
+    kasan_poison(obj, c->stride, KASAN_OBJECT_FREED);
     cpu_count(k, -1);
-    if (unlikely(!magazine_push(k, obj))) {
-        cache_free_slow(c, k, obj);
+    if (c != mag_cache && kasan_quarantine(&c, &obj)) {
+        if (!obj) {
+            return;
+        }
+        k = cache_cpu(c);
     }
+    cache_put(c, k, obj);
 }
 
 void *kmem_cache_alloc_site(struct kmem_cache *c, enum gfp gfp, const char *site)
@@ -536,6 +555,12 @@ static void cache_drain(struct kmem_cache *c)
 
 void slab_drain_local(void)
 {
+    struct kmem_cache *c;
+    void *obj;
+
+    while (kasan_quarantine_pop(&c, &obj)) {
+        cache_put(c, cache_cpu(c), obj);
+    }
     for (unsigned i = nr_caches; i > 0; i--) { // the magazines' own cache, 0, comes last
         cache_drain(&caches[i - 1]);
     }

@@ -34,7 +34,9 @@
 
 #include <arch/mmu.h>
 #include <k/assert.h>
+#include <k/explore.h>
 #include <k/percpu.h>
+#include <k/printk.h>
 #include <mm.h>
 #include <page.h>
 #include <pgtable.h>
@@ -203,6 +205,7 @@ void tlb_shoot(struct mm *mm, vaddr_t start, vaddr_t end, bool tables)
         }
     }
     if (mask) {
+        trace_event("shootdown: CPUs, start", mask, start);
         smp_call_mask(mask, tlb_flush_ipi, &s);
     }
 }
@@ -260,6 +263,7 @@ void tlb_add_table(struct tlb_batch *b, struct page *table)
 void tlb_flush(struct tlb_batch *b)
 {
     struct page *p, *tmp;
+    yield_point("flush");
     if (b->start != b->end) {
         tlb_shoot(b->mm, b->start, b->end, b->nr_tables > 0);
         b->start = b->end = 0;

@@ -31,6 +31,7 @@
 #include <fs.h>
 #include <k/assert.h>
 #include <k/errno.h>
+#include <k/explore.h>
 #include <k/lock.h>
 #include <maple.h>
 #include <mm.h>
@@ -324,6 +325,7 @@ void vma_commit(struct edit *e)
     list_for_each_entry (v, &e->fresh, edit_link) {
         mt_store(mm_tree(e->mm, v->start), &e->pre, v->start, v->end, v);
         count_vma(e->mm, v, 1);
+        yield_point("published");
     }
     if (e->erase) {
         commit_erase(e);

@@ -90,7 +90,7 @@ void zap_range(struct mm *mm, vaddr_t start, vaddr_t end, unsigned flags, struct
         if (table->level == 0) {
             zap_leaf(mm, table, addr, next, flags, b);
         }
-        bool empty = table->nr_used == 0;
+        bool empty = data_race(table->nr_used) == 0; // a hint; pt_prune asks under the locks
         rcu_read_unlock();
         if ((flags & ZAP_PRUNE) && empty) {
             pt_prune(mm, addr, b);

@@ -1,4 +1,4 @@
-// The first instructions. Two doors, both 32-bit protected mode without paging: the PVH note's entry
+// The first instructions. Two doors, both 32-bit protected mode, no paging: the PVH note's entry
 // (qemu -kernel) and the multiboot2 entry (GRUB). Both load long mode with the static tables below
 // and go to boot_main(magic, info). Secondary CPUs come from trampoline.S and enter at ap_entry.
 //

@@ -10,6 +10,7 @@
 #include <k/assert.h>
 #include <k/string.h>
 #include <k/types.h>
+#include <san.h>
 #include <uart.h>
 #include "boot_priv.h"
 #include "irq.h"
@@ -92,6 +93,7 @@ static void initramfs_keep(void)
 
 noreturn_fn void boot_main(u32 magic, u32 info)
 {
+    kasan_map_early();
     cpu_local_init_early();
     uart_init(&uart_console);
     trap_init_early();
@@ -101,5 +103,6 @@ noreturn_fn void boot_main(u32 magic, u32 info)
     boot_reserve(virt_to_phys(kernel_start), virt_to_phys(kernel_end));
     initramfs_keep();
     kmap_init();
+    kasan_start();
     kernel_main();
 }

@@ -23,6 +23,7 @@
 #include <k/printk.h>
 #include <k/string.h>
 #include <page.h>
+#include <san.h>
 #include "boot_priv.h"
 #include "irq.h"
 
@@ -166,6 +167,7 @@ void kmap_init(void)
     map_image(rodata_start, rodata_end, PTE_P_READ);
     map_image(rodata_end, kernel_end, PTE_P_READ | PTE_P_WRITE);
     (void)kmap_slot(DEVICE_MAP_BASE, 1);
+    kasan_map_shadow();
     kmap_init_cpu();
 }
 

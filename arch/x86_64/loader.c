@@ -58,8 +58,9 @@ static bool piece_kind(paddr_t start, paddr_t end, enum boot_region_kind *kind)
 
 static void region_append(paddr_t start, paddr_t end, enum boot_region_kind kind)
 {
-    struct boot_region *last = &bootinfo.region[bootinfo.nr_regions - 1];
-    if (bootinfo.nr_regions > 0 && last->end == start && last->kind == kind) {
+    unsigned nr = bootinfo.nr_regions;
+    struct boot_region *last = nr > 0 ? &bootinfo.region[nr - 1] : NULL;
+    if (last && last->end == start && last->kind == kind) {
         last->end = end;
     } else if (bootinfo.nr_regions < BOOT_MAX_REGIONS) {
         bootinfo.region[bootinfo.nr_regions++] = (struct boot_region){start, end, kind};

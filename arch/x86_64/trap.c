@@ -200,6 +200,19 @@ static void regs_print(const struct trapframe *f)
     printk("r13 %016lx r14 %016lx r15 %016lx\n", f->r13, f->r14, f->r15);
 }
 
+// No trap and no user thread: what of the panicking code's registers is still what it was.
+static void regs_print_here(void)
+{
+    u64 rsp, rbp, rbx, r12, r13, r14, r15, rflags, cr2, cr3;
+    __asm__ volatile("mov %%rsp, %0; mov %%rbp, %1; mov %%rbx, %2; mov %%r12, %3; mov %%r13, %4"
+                     : "=r"(rsp), "=r"(rbp), "=r"(rbx), "=r"(r12), "=r"(r13));
+    __asm__ volatile("mov %%r14, %0; mov %%r15, %1; pushfq; pop %2; mov %%cr2, %3; mov %%cr3, %4"
+                     : "=r"(r14), "=r"(r15), "=r"(rflags), "=r"(cr2), "=r"(cr3));
+    printk("rsp %016lx rbp %016lx rflags %08lx cr2 %016lx cr3 %016lx\n", rsp, rbp, rflags, cr2,
+           cr3);
+    printk("rbx %016lx r12 %016lx r13 %016lx r14 %016lx r15 %016lx\n", rbx, r12, r13, r14, r15);
+}
+
 void arch_print_regs(void)
 {
     const struct trapframe *f = CPU_BLOCK_READ(panic_frame);
@@ -209,5 +222,7 @@ void arch_print_regs(void)
     } else if (t != NULL && t->proc != NULL) {
         printk("registers at the last entry from user mode:\n");
         regs_print(current_trapframe());
+    } else {
+        regs_print_here();
     }
 }

@@ -3,6 +3,7 @@
 #include <arch/mmu.h>
 #include <arch/uaccess.h>
 #include <k/errno.h>
+#include <san.h>
 
 // uaccess.S
 size_t user_copy(void *dst, const void *src, size_t n);
@@ -19,11 +20,13 @@ static bool range_is_user(const void *p, size_t n)
 
 size_t arch_copy_from_user(void *dst, const void *user_src, size_t n)
 {
+    kasan_check(dst, n, true);
     return range_is_user(user_src, n) ? user_copy(dst, user_src, n) : n;
 }
 
 size_t arch_copy_to_user(void *user_dst, const void *src, size_t n)
 {
+    kasan_check(src, n, false);
     return range_is_user(user_dst, n) ? user_copy(user_dst, src, n) : n;
 }
 

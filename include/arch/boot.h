@@ -4,8 +4,8 @@
 
 #include <k/types.h>
 
-// kernel/main.c: where the architecture's start-up code ends. Boot CPU, interrupts off, on a boot stack
-// of 16 KiB; bootinfo is filled, the final kernel mapping is loaded, the console works.
+// kernel/main.c: where the architecture's start-up code ends. Boot CPU, interrupts off, on a boot
+// stack of 16 KiB; bootinfo is filled, the final kernel mapping is loaded, the console works.
 noreturn_fn void kernel_main(void);
 
 // Called once by kernel_main right after the console: parse firmware tables, find CPUs, clock.

@@ -1,4 +1,5 @@
-// The contract with a CPU, 1: identity, interrupts, waiting. All functions: any context unless said.
+// The contract with a CPU, 1: identity, interrupts, waiting. All functions: any context unless
+// said.
 #ifndef ARCH_CPU_H
 #define ARCH_CPU_H
 

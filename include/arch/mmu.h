@@ -22,7 +22,7 @@ enum pte_prot {
 
 // <asm/mmu.h> gives:
 //   typedef struct { u64 v; } pte_t;  typedef a slot: struct pte_slot { _Atomic u64 v; };
-//   constants: PT_LEVELS, PT_ENTRIES (512), PT_INDEX_BITS, USER_END (one past the last user address,
+//   constants: PT_LEVELS, PT_ENTRIES (512), PT_INDEX_BITS, USER_END (one past the last user byte,
 //              page aligned, lower-half limit less a guard page), DIRECT_MAP_BASE
 //   unsigned pt_index(vaddr_t addr, unsigned level);
 //   u64 pt_span(unsigned level);                     bytes one entry of this level covers
@@ -33,7 +33,7 @@ enum pte_prot {
 //   pte_t pte_exchange(struct pte_slot *, pte_t);    atomic swap, seq_cst (the CPU's walker may set
 //                                                    accessed/dirty at any time)
 //   bool pte_cas(struct pte_slot *, pte_t old, pte_t new);
-//   pte_t pte_make(paddr_t pa, unsigned prot);  pte_t pte_make_table(paddr_t pa);  pte_t pte_none(void)
+//   pte_t pte_make(paddr_t pa, unsigned prot), pte_make_table(paddr_t pa), pte_none(void)
 //   pte_t pte_at(pte_t, paddr_t);                    an entry made with address 0, and its address
 //   bool pte_is_empty(pte_t) pte_is_present(pte_t) pte_is_leaf(pte_t, level)  pte_same(a, b)
 //   bool pte_is_writable(pte_t), pte_is_exec(pte_t), pte_is_dirty(pte_t), pte_is_accessed(pte_t)
@@ -53,7 +53,8 @@ void mmu_init_root(void *root);
 // The kernel's own top-level table, loaded on a CPU that runs no user address space.
 paddr_t mmu_kernel_root(void);
 
-// Map device memory [pa, pa+len) for the kernel, uncached. Boot and drivers' probe. NULL: no memory.
+// Map device memory [pa, pa+len) for the kernel, uncached. Boot and drivers' probe. NULL: no
+// memory.
 void *mmu_map_device(paddr_t pa, u64 len);
 
 #endif

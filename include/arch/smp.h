@@ -15,7 +15,8 @@ enum ipi_kind {
 // Set one kind for the target CPUs (a bit mask by CPU number) and interrupt them. Any context.
 void arch_send_ipi(u64 cpu_mask, enum ipi_kind kind);
 
-// How many CPUs the firmware lists (at most MAX_CPUS), the boot CPU included. After arch_init_early.
+// How many CPUs the firmware lists (at most MAX_CPUS), the boot CPU included. After
+// arch_init_early.
 unsigned arch_count_cpus(void);
 
 // Start CPU n (percpu area and idle thread exist); returns at once. The CPU arrives in

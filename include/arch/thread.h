@@ -7,13 +7,17 @@
 struct thread;
 struct trapframe;
 
+#if CONFIG_KASAN || CONFIG_KCSAN || CONFIG_UBSAN
+#define KSTACK_ORDER 3 // sanitized code has larger frames
+#else
 #define KSTACK_ORDER 2
-#define KSTACK_SIZE  (PAGE_SIZE << KSTACK_ORDER)
+#endif
+#define KSTACK_SIZE (PAGE_SIZE << KSTACK_ORDER)
 
 // <asm/thread.h> gives struct arch_thread, a member `arch` of struct thread: saved stack pointer,
 // thread pointer (FS base), FPU area. First member of struct thread: void *kstack (lowest address).
-// Also ARCH_ELF_MACHINE, ARCH_PLATFORM (AT_PLATFORM and uname's machine) and u64 arch_hwcap(unsigned n):
-// AT_HWCAP for n = 0, AT_HWCAP2 for 1.
+// Also ARCH_ELF_MACHINE, ARCH_PLATFORM (AT_PLATFORM and uname's machine) and u64
+// arch_hwcap(unsigned n): AT_HWCAP for n = 0, AT_HWCAP2 for 1.
 #include <asm/thread.h>
 
 // Switch stacks from prev to next; returns in next with prev's thread as the value (so the caller

@@ -14,7 +14,7 @@ struct trapframe; // the saved user registers, complete, at the top of the kerne
 //   u64 trap_ip(f), trap_sp(f); void trap_set_ip(f, ip), trap_set_sp(f, sp);
 //   u64 trap_syscall_nr(f), trap_syscall_arg(f, i); void trap_set_result(f, s64)
 //   s64 trap_result(f)
-//   bool trap_in_syscall(f): entered by a system call (for restart); trap_restart_syscall(f): back up
+//   bool trap_in_syscall(f): entered by a system call; trap_restart_syscall(f), for it: back up
 //     the instruction pointer and restore the number so that it runs again
 //   ARCH_SYSCALL_NR(x86_64, aarch64): which of the two numbers in syscalls.def is this CPU's
 //   ARCH_CLONE_TLS_ARG, ARCH_CLONE_CTID_ARG: which argument of clone is which

@@ -1,5 +1,5 @@
-// The contract with a CPU, 7: touching user memory from the kernel. Each may fault and sleep: thread
-// context, no spinlock, no RCU section, no lock of an address space held.
+// The contract with a CPU, 7: touching user memory from the kernel. Each may fault and sleep:
+// thread context, no spinlock, no RCU section, no lock of an address space held.
 #ifndef ARCH_UACCESS_H
 #define ARCH_UACCESS_H
 

@@ -24,4 +24,20 @@
 // Keep the compiler, not the CPU, from moving accesses across this point.
 #define compiler_barrier() atomic_signal_fence(memory_order_seq_cst)
 
+// data_race(EXPR): its plain accesses race on purpose, whatever the other side is; say why in a
+// comment. EXPR has a value and does not sleep. An atomic is better wherever one will do.
+#if CONFIG_KCSAN
+void kcsan_ignore_begin(void);
+void kcsan_ignore_end(void);
+#define data_race(expr)                                                                            \
+    ({                                                                                             \
+        kcsan_ignore_begin();                                                                      \
+        __auto_type data_race_ = (expr);                                                           \
+        kcsan_ignore_end();                                                                        \
+        data_race_;                                                                                \
+    })
+#else
+#define data_race(expr) (expr)
+#endif
+
 #endif

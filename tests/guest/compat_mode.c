@@ -1,6 +1,7 @@
 // TEST: smp=2 scheme=rcu status=139
-// A far jump to the selector where Linux has its 32-bit user code: there is none here, so it must end
-// in SIGSEGV. `syscall` from compatibility mode would enter the kernel where nothing expects it.
+// A far jump to the selector where Linux has its 32-bit user code: there is none here, so it must
+// end in SIGSEGV. `syscall` from compatibility mode would enter the kernel where nothing expects
+// it.
 #include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>

@@ -95,7 +95,8 @@ static void each_allocation(int (*call)(void), const char *site, const char *wha
 {
     char name[100];
     unsigned n, failed = 0;
-    // A call may do without what it did not get (and ask elsewhere), so that success is not the end.
+    // A call may do without what it did not get (and ask elsewhere), so that success is not the
+    // end.
     for (n = 1; n <= 48; n++) {
         fresh();
         inject(site, n);

@@ -36,6 +36,14 @@ static inline pte_t pte_make(paddr_t pa, unsigned prot)
 {
     return (pte_t){pa | prot};
 }
+static inline pte_t pte_read(struct pte_slot *s)
+{
+    return (pte_t){load_acquire(&s->v)};
+}
+static inline bool pte_same(pte_t a, pte_t b)
+{
+    return a.v == b.v;
+}
 static inline pte_t pte_at(pte_t e, paddr_t pa)
 {
     return (pte_t){e.v | pa};
