@@ -63,9 +63,9 @@ void rmap_unmap_file(struct mapping *m, u64 first, u64 last, bool cows)
     list_for_each_entry (v, &m->i_mmap, i_mmap_link) {
         vaddr_t start, end;
         struct tlb_batch b;
-        // PENDING: nothing was installed from it yet; what its range holds is another VMA's.
-        if (load_acquire(&v->state) == VMA_PENDING ||
-            !vma_file_range(v, first, last, &start, &end)) {
+        // A PENDING one is no exception. It may have been joined with neighbours, whose entries stay
+        // and which leave the list first; all else in its range is about to be cleared anyway.
+        if (!vma_file_range(v, first, last, &start, &end)) {
             continue;
         }
         tlb_begin(&b, v->mm);
