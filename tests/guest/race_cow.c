@@ -1,0 +1,102 @@
+// TEST: smp=2,4 timeout=120
+// R31: writers that break one copy-on-write page at once. Exactly one copy, no store lost, and the
+// file stays as it was, also when the kernel itself writes (read into the mapping) while another
+// thread throws the copies away (Dirty COW). (Faultline only.)
+#include "race_test.h"
+
+#define PAGES 8ul
+
+static char *area;
+static int file_fd, other_fd;
+static struct meeting gate;
+static unsigned nr_rounds;
+
+static void add_everywhere(unsigned id)
+{
+    for (unsigned i = 1; i <= nr_rounds; i++) {
+        meet(&gate, nr_racers, 3 * i - 2);
+        for (unsigned long p = 0; p < PAGES; p++) {
+            unsigned long at = id % 2 ? PAGES - 1 - p : p;
+            atomic_fetch_add((atomic_ulong *)(area + at * PAGE + 16), 1);
+            atomic_fetch_add((atomic_ulong *)(area + at * PAGE + 32 + 8 * id), 1);
+        }
+        meet(&gate, nr_racers, 3 * i - 1);
+        if (id == 0) {
+            unsigned long wrong = 0;
+            for (unsigned long p = 0; p < PAGES; p++) {
+                const unsigned long *w = (const unsigned long *)(area + p * PAGE);
+                wrong += w[2] != nr_racers;
+                for (unsigned k = 0; k < nr_racers; k++) {
+                    wrong += w[4 + k] != 1;
+                }
+            }
+            CHECK_EQ(wrong, 0);
+            CHECK_EQ(madvise(area, PAGES * PAGE, MADV_DONTNEED), 0);
+            for (unsigned long p = 0; i % 2 && p < PAGES; p++) { // zero pages, file pages mapped
+                wrong += *(volatile unsigned long *)(area + p * PAGE + 16) != 0;
+            }
+            CHECK_EQ(wrong, 0);
+        }
+        meet(&gate, nr_racers, 3 * i);
+    }
+}
+
+static void count(int fd, const char *what)
+{
+    gate.arrived = 0;
+    area = race_room(0);
+    map_at(area, PAGES, RW, fd < 0 ? ANON : MAP_PRIVATE, fd, 0);
+    race(add_everywhere, nr_racers, NULL);
+    audit_quiet();
+    CHECK_EQ(munmap(area, PAGES * PAGE), 0);
+    race_group(what);
+}
+
+// ---- The kernel writes --------------------------------------------------------------------------
+
+static void read_into(unsigned id)
+{
+    unsigned seed = id + 1;
+    while (racing()) {
+        char *p = area + next_random(&seed) % PAGES * PAGE;
+        if (id % 2) {
+            CHECK_EQ(pread(other_fd, p + 8, 64, 0), 64);
+        } else {
+            memset(p + 8, 0xee, 64);
+        }
+    }
+}
+
+static void forget_copies(void)
+{
+    static char text[64];
+    for (unsigned i = 0; i < rounds(400); i++) {
+        CHECK_EQ(madvise(area, PAGES * PAGE, MADV_DONTNEED), 0);
+        for (unsigned long p = i % 3; p < PAGES; p += 3) {
+            CHECK_EQ(pread(file_fd, text, 64, (off_t)(p * PAGE + 8)), 64);
+            CHECK(text[0] == 0 && memcmp(text, text + 1, 63) == 0);
+        }
+    }
+}
+
+static void run(void)
+{
+    file_fd = temp_file(0, 0);
+    other_fd = temp_file(1, 0xabcdef);
+    MUST(ftruncate(file_fd, PAGES * PAGE) == 0);
+    nr_rounds = rounds(30);
+    count(-1, "R31 writers of one zero page");
+    count(file_fd, "R31 writers of one file page");
+
+    map_at(area, PAGES, RW, MAP_PRIVATE, file_fd, 0);
+    race(read_into, nr_chasers, forget_copies);
+    CHECK_EQ(munmap(area, PAGES * PAGE), 0);
+    race_group("R31 the kernel writes, the file stays");
+    close(file_fd);
+    close(other_fd);
+}
+
+int main(void)
+{
+    return race_main(run);
+}
