@@ -63,8 +63,8 @@ void rmap_unmap_file(struct mapping *m, u64 first, u64 last, bool cows)
     list_for_each_entry (v, &m->i_mmap, i_mmap_link) {
         vaddr_t start, end;
         struct tlb_batch b;
-        // A PENDING one is no exception. It may have been joined with neighbours, whose entries stay
-        // and which leave the list first; all else in its range is about to be cleared anyway.
+        // A PENDING one is no exception. It may have been joined with neighbours, whose entries
+        // stay and which leave the list first; all else in its range is about to be cleared anyway.
         if (!vma_file_range(v, first, last, &start, &end)) {
             continue;
         }

@@ -1,4 +1,4 @@
-// TEST: smp=2,4 timeout=120
+// TEST: smp=2,4 scheme=rcu timeout=120
 // R31: writers that break one copy-on-write page at once. Exactly one copy, no store lost, and the
 // file stays as it was, also when the kernel itself writes (read into the mapping) while another
 // thread throws the copies away (Dirty COW). (Faultline only.)

@@ -1,4 +1,4 @@
-// TEST: smp=2,4 timeout=120
+// TEST: smp=2,4 scheme=rcu timeout=120
 // Faults on files against truncate, punching, and VMAs that end in the fault-around window: R24,
 // R15, R32. (Faultline only.)
 #include "race_test.h"

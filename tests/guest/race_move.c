@@ -1,4 +1,4 @@
-// TEST: smp=2,4 timeout=120
+// TEST: smp=2,4 scheme=rcu timeout=120
 // Memory that mremap moves under threads that use it: R5 and R6. (Faultline only.)
 #include "race_test.h"
 

@@ -1,4 +1,4 @@
-// TEST: smp=2,4 timeout=120
+// TEST: smp=2,4 scheme=rcu timeout=120
 // R27: faults that sleep for their page hold a count of their VMA, and every way out gives it back:
 // the mapping is taken away, the page cannot be read, the thread is killed by execve or exit.
 // (Faultline only.)

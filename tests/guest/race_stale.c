@@ -1,4 +1,4 @@
-// TEST: smp=2,4 timeout=120
+// TEST: smp=2,4 scheme=rcu timeout=120
 // Translations that outlive what they came from: R7, R8, R34. (Faultline only.)
 //
 // Threads meet, all load a translation, all make the same call at once, and each looks right after

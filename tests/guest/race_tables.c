@@ -1,4 +1,4 @@
-// TEST: smp=2,4 timeout=120
+// TEST: smp=2,4 scheme=rcu timeout=120
 // Page tables come and go under faults: R1, R2, R3 and R10. (Faultline only.)
 //
 // One page here and there in a range that crosses tables of three levels is mapped, touched by all

@@ -1,4 +1,4 @@
-// TEST: smp=2,4 timeout=120
+// TEST: smp=2,4 scheme=rcu timeout=120
 // Look-ups while VMAs are split, merged, replaced and grown: R11, R12, R21, R22. (Faultline only.)
 #include "race_test.h"
 
