@@ -291,7 +291,7 @@ static int remap_move(struct remap *r, const struct vma_spec *from)
         mutex_lock(i_mmap);
     }
     err = move_entries(&m);
-    vma_commit_live(&dst); // before truncate may walk again: it passes PENDING VMAs by
+    vma_commit_live(&dst);
     if (i_mmap) {
         mutex_unlock(i_mmap);
     }
