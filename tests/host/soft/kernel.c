@@ -1,0 +1,131 @@
+// The rest of the kernel, as little as mm/ needs of it on the soft machine.
+#include <arch/uaccess.h>
+#include <bootinfo.h>
+#include <fs.h>
+#include <k/assert.h>
+#include <k/errno.h>
+#include <k/printk.h>
+#include <k/string.h>
+#include <proc.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+void panic(const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    fprintf(stderr, "panic: ");
+    vfprintf(stderr, fmt, ap);
+    fprintf(stderr, "\n");
+    va_end(ap);
+    abort();
+}
+
+void printk(const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    vfprintf(stderr, fmt, ap);
+    va_end(ap);
+}
+
+void force_signal_fault(int sig, int code, u64 addr)
+{
+    panic("signal %d code %d at %lx", sig, code, (unsigned long)addr);
+}
+
+// No process: no limits but the defaults.
+bool boot_arg(const char *name, char *buf, size_t size)
+{
+    (void)name, (void)buf, (void)size;
+    return false;
+}
+
+u64 parse_u64(const char *s, const char **end)
+{
+    *end = s;
+    return 0;
+}
+
+static struct {
+    const char *name;
+    size_t (*show)(char *buf, size_t size);
+} knob[16];
+static unsigned nr_knobs;
+
+void knob_register(const char *name, size_t (*show)(char *buf, size_t size),
+                   int (*store)(const char *text))
+{
+    (void)store;
+    assert(nr_knobs < array_size(knob));
+    knob[nr_knobs].name = name;
+    knob[nr_knobs++].show = show;
+}
+
+void soft_knob_read(const char *name, char *buf, size_t size)
+{
+    unsigned i = 0;
+    while (strcmp(knob[i].name, name) != 0) {
+        assert(++i < nr_knobs);
+    }
+    // mm/audit.c looks without locks where a wrong number would only be reported.
+    size_t n = data_race(knob[i].show(buf, size));
+    buf[min(n, size - 1)] = '\0';
+}
+
+int inject_set(const char *text)
+{
+    (void)text;
+    return -EINVAL;
+}
+
+void slab_drain_local(void)
+{
+}
+
+// The host's files are the test's own: never freed, only counted.
+void file_put(struct file *f)
+{
+    assert(fetch_sub_release(&f->ref, 1) > 1);
+}
+
+void file_put_later(struct file *f)
+{
+    file_put(f);
+}
+
+void file_put_flush(void)
+{
+}
+
+long file_nr_open(void)
+{
+    return 0;
+}
+
+int shmem_file_create(u64 size_bytes, struct file **out)
+{
+    (void)size_bytes, (void)out;
+    return -ENOMEM;
+}
+
+// The kernel moves bytes to and from user memory only in calls that no soft test makes.
+size_t arch_copy_to_user(void *user_dst, const void *src, size_t n)
+{
+    (void)user_dst, (void)src;
+    return n;
+}
+
+size_t arch_copy_from_user(void *dst, const void *user_src, size_t n)
+{
+    (void)dst, (void)user_src;
+    return n;
+}
+
+void trace_event(const char *what, u64 a, u64 b)
+{
+    (void)what, (void)a, (void)b;
+}
