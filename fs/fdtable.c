@@ -108,6 +108,25 @@ struct file *fd_get_path(int fd)
     return f;
 }
 
+int files_next(struct files *t, int fd, struct file **out, u32 *fd_flags)
+{
+    *out = NULL;
+    mutex_lock(&t->lock);
+    struct fdarray *a = load_relaxed(&t->array);
+    for (; (unsigned)fd < a->size; fd++) {
+        struct file *f = load_relaxed(&a->file[fd]);
+        if (f) {
+            *out = file_get(f); // the slot's reference keeps it under the lock
+            if (fd_flags) {
+                *fd_flags = t->cloexec[fd / 64] & 1ull << (fd % 64) ? O_CLOEXEC : 0;
+            }
+            break;
+        }
+    }
+    mutex_unlock(&t->lock);
+    return *out ? fd : -1;
+}
+
 struct file *fd_get(int fd)
 {
     struct file *f = fd_get_path(fd);

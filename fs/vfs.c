@@ -40,6 +40,11 @@ static struct kmem_cache *inode_cache;
 static _Atomic u64 last_ino;
 static u32 last_dev; // [vfs_lock]
 
+struct inode *vfs_root_get(void)
+{
+    return inode_get(vfs_root);
+}
+
 struct inode *inode_new(struct super *sb, u32 mode)
 {
     struct inode *i = kmem_cache_alloc(inode_cache, GFP_KERNEL | GFP_ZERO);

@@ -145,6 +145,11 @@ struct file *fd_get_path(int fd);
 // -ENOMEM. May sleep.
 int fd_install(struct file *f, u32 fd_flags);
 void files_close_on_exec(struct files *f);
+// The first descriptor from fd on that is open in a table, its file counted in *out, and O_CLOEXEC
+// or 0 in *fd_flags (may be NULL). -1: none.
+int files_next(struct files *t, int fd, struct file **out, u32 *fd_flags);
+
+struct inode *vfs_root_get(void); // the root of all paths, counted
 
 void vfs_init(void); // boot: caches and mounts; after mm_init and the drivers
 // The initramfs (cpio "newc") into the root. 0, or errno after a clear message; what was good is

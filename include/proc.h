@@ -64,17 +64,18 @@ struct process {
     unsigned nr_sigqueue;                    // [P] queued entries, bounded by RLIMIT_SIGPENDING
     struct uapi_rlimit rlimit[RLIM_NLIMITS]; // [P]
     u64 dead_runtime_ns;                     // [P] CPU time of threads that are gone
+    u64 dead_ticks[2];                       // [P] their ticks: in user mode, in the kernel
 
-    struct mm *mm;        // counted for each thread; changed only by the last thread (exec)
-    struct files *files;  // [I] counted
+    struct mm *mm;        // [P] counted for each thread; changed only by the last thread (exec)
+    struct files *files;  // [P] counted
     struct mutex fs_lock; // RANK_SLEEP_MISC
     struct inode *cwd;    // [F] counted; NULL: the root
     char *cwd_path;       // [F] kmalloc'ed, NULL: "/"
     atomic_uint umask;    // [a]
-    struct file *exe;     // [single-threaded exec] counted, NULL before the first exec
+    struct file *exe;     // [P, exec] counted, NULL before the first exec
     u64 start_ns;         // [I]
     atomic_bool membarrier_registered;              // [a]
-    vaddr_t arg_start, arg_end, env_start, env_end; // [exec] the strings on the stack
+    vaddr_t arg_start, arg_end, env_start, env_end; // [P, exec] the strings on the stack
     bool is_init;                                   // [I] the machine ends with it
 };
 
@@ -125,6 +126,59 @@ noreturn_fn void process_exit_group(int status);
 int process_kill_others(void);
 // CPU time of the whole process.
 u64 process_runtime_ns(struct process *p);
+
+// ---- Looking at other processes (kernel/look.c; /proc is made of it) ----------------------------
+//
+// What a process owns may go at any time: exec replaces it, the last thread lets go of it. Each
+// function looks under the lock that guards the change and returns a counted reference, or NULL
+// when there is nothing left (a process without threads waits for its parent, or for nothing).
+// The caller holds a reference to the process and no spinlock.
+struct mm *process_get_mm(struct process *p);       // mm_put
+struct files *process_get_files(struct process *p); // files_put
+struct file *process_get_exe(struct process *p);    // file_put
+// The current directory and, if path is not NULL, its path in a new buffer (kfree; NULL: no
+// memory). inode_put. The caller holds no RANK_SLEEP_MISC lock.
+struct inode *process_get_cwd(struct process *p, char **path);
+
+// What can be said of a process and of one of its threads. Times in ns.
+struct process_look {
+    s32 pid, ppid, pgid, sid;
+    unsigned nr_threads; // 0: a zombie
+    int exit_status;     // as wait() reports
+    u64 start_ns;
+    u64 user_ns, kernel_ns; // the exact sum, split by the ticks that met it here and there
+    u64 sig_pending, sig_ignored, sig_caught; // SIG_BITs
+    unsigned nr_sigqueue;
+    struct uapi_rlimit rlimit[RLIM_NLIMITS];
+    vaddr_t arg_start, arg_end, env_start, env_end;
+};
+struct task_look {
+    s32 tid;
+    char name[16];
+    char state; // as in /proc/PID/stat: R S D Z
+    unsigned cpu;
+    u64 affinity;
+    u64 user_ns, kernel_ns;
+    unsigned switches_asked, switches_forced;
+    u64 sig_pending, sig_blocked;
+};
+void process_look(struct process *p, struct process_look *out);
+// tid 0: the first thread. false: no such thread in p (a zombie's leader is made up).
+bool task_look(struct process *p, s32 tid, struct task_look *out);
+// The smallest pid, or tid of p, above `after`; 0: none. For listing.
+s32 process_next_pid(s32 after);
+s32 process_next_tid(struct process *p, s32 after);
+// Name a thread of p as prctl(PR_SET_NAME) does. -ESRCH.
+int task_set_name(struct process *p, s32 tid, const char *name);
+// The last number given to a thread.
+s32 process_last_number(void);
+// Threads started since boot.
+u64 process_forks(void);
+
+// Load averages of 1, 5 and 15 minutes, in 1/2048 (kernel/loadavg.c).
+#define LOADAVG_ONE 2048ul
+void loadavg_get(unsigned long out[3]);
+void loadavg_init(void);
 
 // The soft limit of the current process.
 u64 process_rlimit(unsigned which);

@@ -37,15 +37,18 @@ struct thread {
     // Written by the CPU that switches the thread in or out, between two steps of runtime_seq (odd:
     // under way); read by any through thread_runtime_ns().
     atomic_uint runtime_seq;
-    _Atomic u64 runtime_ns;   // up to run_start_ns
-    _Atomic u64 run_start_ns; // 0: not running
-    struct mm *mm;            // [self] address space; NULL: kernel thread
-    struct process *proc;     // [I] NULL: kernel thread
-    struct list wait_link;    // for the owner of the wait
-    unsigned rcu_depth;       // [self] DEBUG
-    void *held_locks[16];     // [self] DEBUG: addresses and
-    u16 held_ranks[16];       // [self] DEBUG: ranks of the locks it holds
-    unsigned nr_held;         // [self] DEBUG
+    _Atomic u64 runtime_ns;               // up to run_start_ns
+    _Atomic u64 run_start_ns;             // 0: not running
+    atomic_uint ticks_user, ticks_kernel; // timer ticks that met it in user mode, in the kernel
+    atomic_uint switches_asked;           // times it blocked
+    atomic_uint switches_forced;          // times it was put back on a queue
+    struct mm *mm;                        // [self] address space; NULL: kernel thread
+    struct process *proc;                 // [I] NULL: kernel thread
+    struct list wait_link;                // for the owner of the wait
+    unsigned rcu_depth;                   // [self] DEBUG
+    void *held_locks[16];                 // [self] DEBUG: addresses and
+    u16 held_ranks[16];                   // [self] DEBUG: ranks of the locks it holds
+    unsigned nr_held;                     // [self] DEBUG
     char name[16];
     struct task_ext *ext; // proc.h: what only user threads have; NULL for kernel threads
     void (*on_free)(struct thread *); // [I] called just before the memory of a dead thread is freed
@@ -77,6 +80,15 @@ void thread_notify(struct thread *t);
 
 // CPU time used so far; exact for the current thread.
 u64 thread_runtime_ns(struct thread *t);
+// The same of the idle thread of a CPU: how long it had nothing to do.
+u64 sched_idle_ns(unsigned cpu);
+// Ticks that met a CPU at work in user mode and in the kernel, and its switches, all since boot.
+struct cpu_books {
+    _Atomic u64 ticks_user, ticks_kernel, switches;
+};
+DECLARE_PER_CPU(struct cpu_books, cpu_books);
+// Threads that run or wait for a CPU, idle ones not counted. A look, not a snapshot.
+unsigned sched_nr_runnable(void);
 
 // Give up the CPU. schedule() with state RUNNABLE yields. To block: set the state, check the
 // condition, call schedule(); a wake in between makes it return at once.

@@ -259,18 +259,20 @@ static void exec_commit(struct file *file, const char *path, const struct exec_i
     signal_reset_for_exec(p);
     task_become_leader(self->ext);
     self->ext->saved_mask_valid = false;
+    spin_lock(&p->lock); // kernel/look.c looks from other processes
     p->mm = img->mm;
     p->exe = file;
     p->arg_start = img->arg_start;
     p->arg_end = img->arg_end;
     p->env_start = img->env_start;
     p->env_end = img->env_end;
+    exec_set_name(self, path);
+    spin_unlock(&p->lock);
     mm_activate(img->mm);
     mm_put(old);
     if (old_exe) {
         file_put(old_exe);
     }
-    exec_set_name(self, path);
     arch_fpu_reset_current();
     arch_set_tls(self, 0);
     arch_user_regs_init(current_trapframe(), img->entry, img->sp);

@@ -42,8 +42,17 @@ void task_release_user(struct task_ext *t)
     }
 }
 
+// No thread is left, so kernel/look.c hands out nothing more; only the directory is under its own
+// lock, which a look may hold this moment.
 static void process_release(struct process *p)
 {
+    struct inode *cwd;
+
+    mutex_lock(&p->fs_lock);
+    cwd = p->cwd;
+    p->cwd = NULL;
+    mutex_unlock(&p->fs_lock);
+    inode_put(cwd);
     if (p->files) {
         files_put(p->files);
         p->files = NULL;
@@ -51,10 +60,6 @@ static void process_release(struct process *p)
     if (p->exe) {
         file_put(p->exe);
         p->exe = NULL;
-    }
-    if (p->cwd) {
-        inode_put(p->cwd);
-        p->cwd = NULL;
     }
 }
 

@@ -50,6 +50,7 @@ static void init_thread(void *arg)
     futex_init();
     random_init();
     proc_init();
+    loadavg_init();
     syscall_init();
     hostchan_init();
     int err = uart_start_input(&uart_console);

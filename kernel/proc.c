@@ -30,6 +30,7 @@ static struct list tid_hash[TID_BUCKETS];            // [table_lock] task_ext.ha
 static struct list processes = LIST_INIT(processes); // [table_lock] process.all_link
 static unsigned nr_processes, nr_tasks;              // [table_lock]
 static s32 last_number;                              // [table_lock]
+static u64 nr_started;                               // [table_lock] threads, since boot
 
 static struct kmem_cache *task_cache;
 
@@ -146,6 +147,37 @@ struct process *process_get_by_pid(s32 pid)
     return p;
 }
 
+s32 process_next_pid(s32 after)
+{
+    struct process *p;
+    s32 best = 0;
+
+    spin_lock(&table_lock);
+    list_for_each_entry (p, &processes, all_link) {
+        if (p->pid > after && (!best || p->pid < best)) {
+            best = p->pid;
+        }
+    }
+    spin_unlock(&table_lock);
+    return best;
+}
+
+s32 process_last_number(void)
+{
+    spin_lock(&table_lock);
+    s32 n = last_number;
+    spin_unlock(&table_lock);
+    return n;
+}
+
+u64 process_forks(void)
+{
+    spin_lock(&table_lock);
+    u64 n = nr_started;
+    spin_unlock(&table_lock);
+    return n;
+}
+
 unsigned process_count(void)
 {
     return nr_processes;
@@ -257,6 +289,7 @@ int task_publish(struct task_ext *task)
     list_add_tail(&p->threads, &task->proc_link);
     p->nr_threads++;
     nr_tasks++;
+    nr_started++;
     signal_recalc_locked(task);
     err = 0;
 out_unlock:
@@ -276,6 +309,8 @@ void task_unpublish(struct task_ext *task, int status, bool *last)
     p->nr_threads--;
     nr_tasks--;
     p->dead_runtime_ns += thread_runtime_ns(task->thread);
+    p->dead_ticks[0] += load_relaxed(&task->thread->ticks_user);
+    p->dead_ticks[1] += load_relaxed(&task->thread->ticks_kernel);
     signal_retarget_locked(task, ~0ull);
     signal_pending_flush(p, &task->pending);
     // Unless something ended the process as a whole, its status is that of its first thread.

@@ -45,6 +45,7 @@
 
 DEFINE_PER_CPU(struct runq, runq);
 DEFINE_PER_CPU(atomic_uint, cpu_work);
+DEFINE_PER_CPU(struct cpu_books, cpu_books);
 
 static struct thread boot_thread = {.name = "idle/0"};
 
@@ -245,12 +246,23 @@ static void runtime_switch(struct thread *prev, struct thread *next, u64 now)
     store_relaxed(&next->run_start_ns, now); // alone: one word
 }
 
+static void switch_count(struct thread *prev)
+{
+    struct cpu_books *b = &this_cpu(cpu_books);
+    bool asked = load_relaxed(&prev->state) != THREAD_RUNNABLE;
+    atomic_uint *mine = asked ? &prev->switches_asked : &prev->switches_forced;
+
+    store_relaxed(mine, load_relaxed(mine) + 1);
+    store_relaxed(&b->switches, load_relaxed(&b->switches) + 1);
+}
+
 // Interrupts off.
 static void switch_to(struct runq *rq, struct thread *prev, struct thread *next)
 {
     u64 now = clock_ns();
 
     runtime_switch(prev, next, now);
+    switch_count(prev);
     trace_event("switch: from, to", (u64)prev, (u64)next);
     next->slice_end_ns = now + SLICE_NS;
     if (prev == rq->idle) {
@@ -318,15 +330,43 @@ void cond_resched(void)
     }
 }
 
+// Only this CPU writes its books, and those of the thread it runs.
+static void tick_count(struct thread *t, bool from_user)
+{
+    struct cpu_books *b = &this_cpu(cpu_books);
+    atomic_uint *mine = from_user ? &t->ticks_user : &t->ticks_kernel;
+    _Atomic u64 *all = from_user ? &b->ticks_user : &b->ticks_kernel;
+
+    store_relaxed(mine, load_relaxed(mine) + 1);
+    store_relaxed(all, load_relaxed(all) + 1);
+}
+
+u64 sched_idle_ns(unsigned cpu)
+{
+    return thread_runtime_ns(per_cpu(runq, cpu).idle);
+}
+
+unsigned sched_nr_runnable(void)
+{
+    unsigned c, n = 0;
+    for_each_online_cpu (c) {
+        struct runq *rq = &per_cpu(runq, c);
+        unsigned long flags = spin_lock_irq(&rq->lock);
+        n += load_relaxed(&rq->nr) + (rq->curr != rq->idle);
+        spin_unlock_irq(&rq->lock, flags);
+    }
+    return n;
+}
+
 void sched_tick(bool from_user)
 {
     struct runq *rq = &this_cpu(runq);
     struct thread *t = current_thread();
 
-    (void)from_user;
     if (t == rq->idle) {
         return;
     }
+    tick_count(t, from_user);
     if (load_relaxed(&rq->nr) > 0 && clock_ns() + SLICE_FUZZ_NS >= t->slice_end_ns) {
         sched_set_need_resched();
     }

@@ -141,7 +141,11 @@ s64 sys_uname(const u64 *a)
 
 s64 sys_sysinfo(const u64 *a)
 {
+    unsigned long load[3];
+
+    loadavg_get(load);
     struct uapi_sysinfo s = {
+        .loads = {load[0] << 5, load[1] << 5, load[2] << 5}, // in 1/65536
         .uptime = (s64)(clock_ns() / NSEC_PER_SEC),
         .totalram = page_nr_total() * PAGE_SIZE,
         .freeram = page_nr_free() * PAGE_SIZE,
@@ -298,8 +302,7 @@ static s64 name_set(u64 from)
         return n;
     }
     name[sizeof(name) - 1] = '\0';
-    memcpy(current_thread()->name, name, sizeof(name));
-    return 0;
+    return task_set_name(current_process(), current_task()->tid, name);
 }
 
 s64 sys_prctl(const u64 *a)

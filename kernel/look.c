@@ -1,0 +1,230 @@
+// Looking at other processes: what /proc shows and other calls need of a process that is not the
+// caller's own.
+//
+// The danger is a process that changes while it is looked at: exec replaces the address space and
+// the program, exit lets go of everything.
+//
+//     look                                  exec, or the last thread's exit
+//     p->lock; mm = p->mm; mm_get; unlock   p->lock; p->mm = new; unlock; mm_put(old)
+//                                           p->lock; nr_threads = 0; unlock; mm_put, files_put ...
+//
+// Whoever comes second under p->lock sees what the first one did: a reference is taken from what is
+// still there, or there is nothing to take. So every pointer that others may follow changes under
+// p->lock, and what goes with the last thread goes after nr_threads became 0 under it.
+#include <fs.h>
+#include <k/errno.h>
+#include <k/string.h>
+#include <mm.h>
+#include <proc.h>
+#include <slab.h>
+
+#include "proc_priv.h"
+
+struct mm *process_get_mm(struct process *p)
+{
+    struct mm *mm = NULL;
+
+    spin_lock(&p->lock);
+    if (p->nr_threads && p->mm) {
+        mm = p->mm;
+        mm_get(mm);
+    }
+    spin_unlock(&p->lock);
+    return mm;
+}
+
+struct files *process_get_files(struct process *p)
+{
+    struct files *f = NULL;
+
+    spin_lock(&p->lock);
+    if (p->nr_threads && p->files) {
+        f = files_get(p->files);
+    }
+    spin_unlock(&p->lock);
+    return f;
+}
+
+struct file *process_get_exe(struct process *p)
+{
+    struct file *f = NULL;
+
+    spin_lock(&p->lock);
+    if (p->nr_threads && p->exe) {
+        f = file_get(p->exe);
+    }
+    spin_unlock(&p->lock);
+    return f;
+}
+
+// The caller's process goes on having threads, or has none and its directory is gone: NULL then.
+static bool process_is_alive(struct process *p)
+{
+    spin_lock(&p->lock);
+    bool alive = p->nr_threads > 0;
+    spin_unlock(&p->lock);
+    return alive;
+}
+
+struct inode *process_get_cwd(struct process *p, char **path)
+{
+    struct inode *cwd = NULL;
+
+    mutex_lock(&p->fs_lock);
+    if (p->cwd) {
+        cwd = inode_get(p->cwd);
+    } else if (process_is_alive(p)) {
+        cwd = vfs_root_get();
+    }
+    if (cwd && path) {
+        const char *from = p->cwd && p->cwd_path ? p->cwd_path : "/";
+        size_t n = strlen(from) + 1;
+        *path = kmalloc(n, GFP_KERNEL);
+        if (*path) {
+            memcpy(*path, from, n);
+        }
+    }
+    mutex_unlock(&p->fs_lock);
+    return cwd;
+}
+
+// ns split in the proportion of the ticks; all user time while there were none.
+static void time_split(u64 ns, u64 user, u64 kernel, u64 *user_ns, u64 *kernel_ns)
+{
+    u64 ticks = user + kernel;
+
+    *kernel_ns = ticks ? ns / ticks * kernel : 0;
+    *user_ns = ns - *kernel_ns;
+}
+
+static void look_times_locked(struct process *p, struct process_look *out)
+{
+    u64 ns = p->dead_runtime_ns, user = p->dead_ticks[0], kernel = p->dead_ticks[1];
+    struct task_ext *t;
+
+    list_for_each_entry (t, &p->threads, proc_link) {
+        ns += thread_runtime_ns(t->thread);
+        user += load_relaxed(&t->thread->ticks_user);
+        kernel += load_relaxed(&t->thread->ticks_kernel);
+    }
+    time_split(ns, user, kernel, &out->user_ns, &out->kernel_ns);
+}
+
+static void look_signals_locked(struct process *p, struct process_look *out)
+{
+    out->sig_pending = p->shared.set;
+    out->sig_ignored = out->sig_caught = 0;
+    for (int sig = 1; sig <= NR_SIGNALS; sig++) {
+        u64 handler = p->action[sig - 1].handler;
+        if (handler == SIG_IGN) {
+            out->sig_ignored |= SIG_BIT(sig);
+        } else if (handler != SIG_DFL) {
+            out->sig_caught |= SIG_BIT(sig);
+        }
+    }
+    out->nr_sigqueue = p->nr_sigqueue;
+}
+
+void process_look(struct process *p, struct process_look *out)
+{
+    spin_lock(&p->lock);
+    out->pid = p->pid;
+    out->ppid = p->ppid;
+    out->pgid = p->pgid;
+    out->sid = p->sid;
+    out->nr_threads = p->nr_threads;
+    out->exit_status = p->exit_status;
+    out->start_ns = p->start_ns;
+    memcpy(out->rlimit, p->rlimit, sizeof(out->rlimit));
+    out->arg_start = p->arg_start;
+    out->arg_end = p->arg_end;
+    out->env_start = p->env_start;
+    out->env_end = p->env_end;
+    look_times_locked(p, out);
+    look_signals_locked(p, out);
+    spin_unlock(&p->lock);
+}
+
+static struct task_ext *task_of_locked(struct process *p, s32 tid)
+{
+    struct task_ext *t;
+
+    list_for_each_entry (t, &p->threads, proc_link) {
+        if (tid == 0 || t->tid == tid) {
+            return t;
+        }
+    }
+    return NULL;
+}
+
+static char task_state(const struct thread *t)
+{
+    switch (load_relaxed(&t->state)) {
+    case THREAD_RUNNABLE:
+        return 'R';
+    case THREAD_SLEEPING:
+        return 'S';
+    case THREAD_BLOCKED:
+        return 'D';
+    default:
+        return 'X';
+    }
+}
+
+static void task_look_locked(struct task_ext *x, struct task_look *out)
+{
+    struct thread *t = x->thread;
+
+    out->tid = x->tid;
+    memcpy(out->name, t->name, sizeof(out->name));
+    out->state = task_state(t);
+    out->cpu = (unsigned)load_relaxed(&t->cpu);
+    out->affinity = load_relaxed(&t->affinity);
+    time_split(thread_runtime_ns(t), load_relaxed(&t->ticks_user), load_relaxed(&t->ticks_kernel),
+               &out->user_ns, &out->kernel_ns);
+    out->switches_asked = load_relaxed(&t->switches_asked);
+    out->switches_forced = load_relaxed(&t->switches_forced);
+    out->sig_pending = x->pending.set;
+    out->sig_blocked = x->blocked;
+}
+
+bool task_look(struct process *p, s32 tid, struct task_look *out)
+{
+    spin_lock(&p->lock);
+    struct task_ext *x = task_of_locked(p, tid);
+    bool zombie = !x && (tid == 0 || tid == p->pid);
+    if (x) {
+        task_look_locked(x, out);
+    } else if (zombie) {
+        *out = (struct task_look){.tid = p->pid, .state = 'Z', .affinity = 1};
+    }
+    spin_unlock(&p->lock);
+    return x || zombie;
+}
+
+s32 process_next_tid(struct process *p, s32 after)
+{
+    struct task_ext *t;
+    s32 best = 0;
+
+    spin_lock(&p->lock);
+    list_for_each_entry (t, &p->threads, proc_link) {
+        if (t->tid > after && (!best || t->tid < best)) {
+            best = t->tid;
+        }
+    }
+    spin_unlock(&p->lock);
+    return best;
+}
+
+int task_set_name(struct process *p, s32 tid, const char *name)
+{
+    spin_lock(&p->lock);
+    struct task_ext *t = task_of_locked(p, tid);
+    if (t) {
+        memset(t->thread->name, 0, sizeof(t->thread->name));
+        strlcpy(t->thread->name, name, sizeof(t->thread->name));
+    }
+    spin_unlock(&p->lock);
+    return t ? 0 : -ESRCH;
+}
