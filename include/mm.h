@@ -72,6 +72,13 @@ void mm_init(void); // boot: caches, zero page, scheme choice (mm.scheme=NAME), 
 
 // An empty address space under the named scheme (NULL: the boot default). NULL: no memory.
 struct mm *mm_create(const struct mm_scheme *scheme);
+// fork: a child with the parent's mappings, whose private pages both share until one of them
+// writes. What the child finds is what the parent's memory held at one instant during the call; the
+// parent's other threads go on. MADV_DONTFORK and MADV_WIPEONFORK are honoured; memory locks are not
+// inherited, mlockall's neither (fork(2), mlock(2)). The child has one user, the caller, who gives it
+// to a thread or lets go with mm_put; scheme, brk and stack are the parent's. 0; -ENOMEM, and the
+// parent is as it was. The caller is a user of the parent and holds no lock. Sleeps. mm/fork.c
+int mm_fork(struct mm *parent, struct mm **out);
 void mm_get(struct mm *mm); // one more user
 void mm_put(struct mm *mm); // the last user unmaps everything (sleeps)
 // The scheduler's hook: interrupts off; NULL means a thread without an address space.
