@@ -35,9 +35,9 @@ endif
 .SUFFIXES:
 .SECONDARY:
 .DELETE_ON_ERROR:
-.PHONY: FORCE all kernel user tests host-tests run test check qemu qemu-gdb gdb iso compare \
+.PHONY: FORCE all kernel user tests host-tests run test check fuzz qemu qemu-gdb gdb iso compare \
         coherence profile help clean setup format print-flags setup-build setup-qemu setup-iso \
-        setup-host-tests setup-model setup-lint setup-gdb
+        setup-host-tests setup-model setup-fuzz setup-lint setup-gdb
 .DEFAULT_GOAL := all
 
 # --- The kernel ---------------------------------------------------------------------------------
@@ -135,12 +135,20 @@ coherence: all setup-qemu
 profile: all setup-qemu
 	$(Q)tools/profile --kernel $(KERNEL) $(addprefix --operation ,$(OPERATION))
 
-test: tests setup-qemu setup-iso setup-lint setup-model
+test: tests setup-qemu setup-iso setup-lint setup-model setup-fuzz
 	$(Q)$(MAKE) --no-print-directory DEBUG=1 O=$(OUT)-debug kernel
 	$(Q)$(foreach name,$(if $(SAN),,$(SAN_NAMES)),$(MAKE) --no-print-directory SAN=$(name) \
 	        O=$(OUT)-$(name) kernel &&) true
 	$(Q)tests/run --no-build --out $(OUT) $(if $(SAN),--patience 4) \
 	        $(or $(PATTERN),$(if $(SAN),guest))
+
+# A third of the time each: archives, programs (both on the host), system calls (in the guest).
+SECONDS ?= 900
+fuzz: tests setup-qemu setup-fuzz
+	$(Q)tests/fuzz/run cpio $$(($(SECONDS) / 3))
+	$(Q)tests/fuzz/run elf $$(($(SECONDS) / 3))
+	$(Q)tests/fuzz/guest --kernel $(KERNEL) --program $(OUT)/tests/sysfuzz \
+	        --seconds $$(($(SECONDS) / 3)) $(if $(SEED),--seed $(SEED))
 
 check: kernel host-tests setup-lint
 	$(Q)tests/run --no-build --out $(OUT) --check
@@ -171,7 +179,7 @@ setup:
 print-flags:
 	@echo $(CC) $(KERNEL_CPPFLAGS) $(KERNEL_CFLAGS)
 
-setup-build setup-qemu setup-iso setup-host-tests setup-model setup-lint setup-gdb:
+setup-build setup-qemu setup-iso setup-host-tests setup-model setup-fuzz setup-lint setup-gdb:
 	$(Q)tools/setup $(@:setup-%=%)
 
 format: setup-lint
@@ -188,6 +196,7 @@ help:
 	@echo 'make coherence  cache lines that CPUs take from each other, by operation, on the same three'
 	@echo 'make profile    where the instructions of a fault go, by kernel function; OPERATION=... picks'
 	@echo 'make test       every test; PATTERN=... picks some'
+	@echo 'make fuzz       look for inputs that break it, SECONDS=$(SECONDS) long; with any SAN= or DEBUG='
 	@echo 'make check      lint and host tests only'
 	@echo 'make qemu       boot in QEMU, console shown; PROG="FILE ARG..." is the program to run'
 	@echo 'make qemu-gdb   the same, waiting for a debugger on port 1234'
