@@ -85,6 +85,7 @@ static void audit_entry(struct audit *a, vaddr_t addr, pte_t e)
         wrong(a, "an entry under a VMA that is not live", addr, load_relaxed(&v->state));
     }
     if ((pte_is_writable(e) && !(v->flags & VMA_WRITE)) ||
+        (pte_is_exec(e) && !(v->flags & VMA_EXEC)) ||
         (pte_is_present(e) && !(v->flags & VMA_ACCESS_FLAGS))) {
         wrong(a, "an entry that grants more than its VMA", addr, v->flags);
     }

@@ -197,10 +197,12 @@ size_t mm_maps_text(struct mm *mm, u64 *pos, char *buf, size_t size)
 size_t mm_stats_text(char *buf, size_t size)
 {
     int n = snprintf(buf, size,
-                     "pages_total %lu\npages_free %lu\npage_tables %ld\nvmas %ld\nmaple_nodes %ld\n"
+                     "pages_total %lu\npages_free %lu\npages_slab %ld\nobjects %ld\n"
+                     "page_tables %ld\nvmas %ld\nmaple_nodes %ld\n"
                      "address_spaces %ld\nopen_files %ld\n",
-                     (unsigned long)page_nr_total(), (unsigned long)page_nr_free(), pt_nr_tables(),
-                     vma_nr_used(), maple_nr_nodes(), load_relaxed(&nr_mms), file_nr_open());
+                     (unsigned long)page_nr_total(), (unsigned long)page_nr_free(), slab_nr_pages(),
+                     slab_nr_used(), pt_nr_tables(), vma_nr_used(), maple_nr_nodes(),
+                     load_relaxed(&nr_mms), file_nr_open());
     struct mm *mm = current_mm();
     for (unsigned c = 0; mm && c < nr_cpus && n > 0 && (size_t)n < size; c++) {
         const struct mm_cpu *k = &mm->cpu[c];

@@ -83,6 +83,15 @@ static DEFINE_PER_CPU(struct slab_cpu, slab_cpu[MAX_CACHES]) = {
     [0 ... MAX_CACHES - 1] = {.loaded = &no_magazine, .spare = &no_magazine},
 };
 
+// Pages in slabs: what this CPU has taken less what it has given back.
+static DEFINE_PER_CPU(atomic_long, slab_pages);
+
+static void count_slab_pages(long n)
+{
+    atomic_long *nr = &this_cpu(slab_pages);
+    store_relaxed(nr, load_relaxed(nr) + n);
+}
+
 static struct slab_cpu *cache_cpu(struct kmem_cache *c)
 {
     return &this_cpu(slab_cpu)[c->id];
@@ -196,6 +205,7 @@ static int slab_grow(struct kmem_cache *c, enum gfp gfp)
         slab[i].slab_cache = c;
         store_relaxed(&slab[i].flags, PG_SLAB);
     }
+    count_slab_pages(1l << c->order);
     slab->slab_free = NULL;
     slab->slab_used = 0;
     slab->slab_total = (u32)((PAGE_SIZE << c->order) / c->stride);
@@ -237,6 +247,7 @@ static void slab_release_locked(struct kmem_cache *c, struct page *slab)
     for (unsigned i = 0; i < 1u << c->order; i++) {
         store_relaxed(&slab[i].flags, 0);
     }
+    count_slab_pages(-(1l << c->order));
     kasan_unpoison(page_addr(slab), PAGE_SIZE << c->order);
     page_free_order(slab, c->order);
 }
@@ -508,6 +519,16 @@ long slab_nr_used(void)
         if (&caches[i] != mag_cache) {
             nr += kmem_cache_nr_used(&caches[i]);
         }
+    }
+    return nr;
+}
+
+long slab_nr_pages(void)
+{
+    long nr = 0;
+
+    for (unsigned cpu = 0; cpu < percpu_nr; cpu++) {
+        nr += load_relaxed(&per_cpu(slab_pages, cpu));
     }
     return nr;
 }

@@ -1,4 +1,4 @@
-// TEST: smp=2,4 scheme=rcu timeout=120
+// TEST: smp=1,2,4,8 timeout=120
 // R31: writers that break one copy-on-write page at once. Exactly one copy, no store lost, and the
 // file stays as it was, also when the kernel itself writes (read into the mapping) while another
 // thread throws the copies away (Dirty COW). (Faultline only.)
@@ -41,15 +41,28 @@ static void add_everywhere(unsigned id)
     }
 }
 
-static void count(int fd, const char *what)
+static void count(int fd)
 {
+    nr_rounds = rounds(30);
     gate.arrived = 0;
     area = race_room(0);
     map_at(area, PAGES, RW, fd < 0 ? ANON : MAP_PRIVATE, fd, 0);
     race(add_everywhere, nr_racers, NULL);
     audit_quiet();
     CHECK_EQ(munmap(area, PAGES * PAGE), 0);
-    race_group(what);
+}
+
+static void count_zero_pages(void)
+{
+    count(-1);
+}
+
+static void count_file_pages(void)
+{
+    int fd = temp_file(0, 0);
+    MUST(ftruncate(fd, PAGES * PAGE) == 0);
+    count(fd);
+    close(fd);
 }
 
 // ---- The kernel writes --------------------------------------------------------------------------
@@ -79,24 +92,23 @@ static void forget_copies(void)
     }
 }
 
-static void run(void)
+static void test_kernel_writes(void)
 {
     file_fd = temp_file(0, 0);
     other_fd = temp_file(1, 0xabcdef);
     MUST(ftruncate(file_fd, PAGES * PAGE) == 0);
-    nr_rounds = rounds(30);
-    count(-1, "R31 writers of one zero page");
-    count(file_fd, "R31 writers of one file page");
-
+    area = race_room(0);
     map_at(area, PAGES, RW, MAP_PRIVATE, file_fd, 0);
     race(read_into, nr_chasers, forget_copies);
     CHECK_EQ(munmap(area, PAGES * PAGE), 0);
-    race_group("R31 the kernel writes, the file stays");
     close(file_fd);
     close(other_fd);
 }
 
-int main(void)
-{
-    return race_main(run);
-}
+static const struct race_test tests[] = {
+    {"R31", "writers of one zero page", count_zero_pages},
+    {"R31", "writers of one file page", count_file_pages},
+    {"R31", "the kernel writes, the file stays", test_kernel_writes},
+};
+
+RACE_MAIN(tests)

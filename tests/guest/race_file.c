@@ -1,4 +1,4 @@
-// TEST: smp=2,4 scheme=rcu timeout=120
+// TEST: smp=1,2,4,8 timeout=120
 // Faults on files against truncate, punching, and VMAs that end in the fault-around window: R24,
 // R15, R32. (Faultline only.)
 #include "race_test.h"
@@ -47,7 +47,7 @@ static void resize_file(void)
     }
 }
 
-static void test_truncate(int flags, const char *window, const char *what)
+static void test_truncate(int flags, const char *window)
 {
     MUST(knob_write("fault_around", window) == 0);
     file_fd = temp_file(0, 0);
@@ -57,7 +57,17 @@ static void test_truncate(int flags, const char *window, const char *what)
     audit_quiet();
     CHECK_EQ(munmap(area, PAGES * PAGE), 0);
     close(file_fd);
-    race_group(what);
+    MUST(knob_write("fault_around", "16") == 0);
+}
+
+static void test_truncate_shared(void)
+{
+    test_truncate(MAP_SHARED, "16");
+}
+
+static void test_truncate_private(void)
+{
+    test_truncate(MAP_PRIVATE, "512");
 }
 
 // What was punched reads as zero once the call has returned.
@@ -99,11 +109,9 @@ static void test_punch(void)
     audit_quiet();
     CHECK_EQ(munmap(area, PAGES * PAGE), 0);
     close(file_fd);
-    race_group("R24 punch against faults");
 }
 
-// ---- R32 and R15: the window must stop where the VMA does
-// ----------------------------------------
+// ---- R32 and R15: the window must stop where the VMA does ---------------------------------------
 
 // Page p of the area shows page p of the file, or page p + PAGES of it, or nothing, or zeroes.
 static void read_pieces(unsigned id)
@@ -176,7 +184,7 @@ static void cut_and_reuse(void)
     }
 }
 
-static void test_pieces(void (*driver)(void), const char *what)
+static void test_pieces(void (*driver)(void))
 {
     MUST(knob_write("fault_around", "512") == 0);
     file_fd = temp_file(2 * PAGES, 7);
@@ -185,20 +193,28 @@ static void test_pieces(void (*driver)(void), const char *what)
     CHECK_EQ(munmap(area, PAGES * PAGE), 0);
     close(file_fd);
     MUST(knob_write("fault_around", "16") == 0);
-    race_group(what);
 }
 
-static void run(void)
+static void test_window(void)
+{
+    test_pieces(cut_pieces);
+}
+
+static void test_reuse(void)
+{
+    test_pieces(cut_and_reuse);
+}
+
+static const struct race_test tests[] = {
+    {"R24", "truncate against faults, shared", test_truncate_shared},
+    {"R24", "truncate against faults, private, window 512", test_truncate_private},
+    {"R24", "punch against faults", test_punch},
+    {"R32", "the window and the VMA's end", test_window},
+    {"R15", "a dead VMA is dead before its edges are", test_reuse},
+};
+
+int main(int argc, char **argv)
 {
     area = race_room(3) + 16 * PAGE; // within one leaf table, so that windows are large
-    test_truncate(MAP_SHARED, "16", "R24 truncate against faults, shared");
-    test_truncate(MAP_PRIVATE, "512", "R24 truncate against faults, private, window 512");
-    test_punch();
-    test_pieces(cut_pieces, "R32 the window and the VMA's end");
-    test_pieces(cut_and_reuse, "R15 a dead VMA is dead before its edges are");
-}
-
-int main(void)
-{
-    return race_main(run);
+    return race_main(tests, sizeof(tests) / sizeof(*tests), argc, argv);
 }

@@ -1,4 +1,4 @@
-// TEST: smp=2,4 scheme=rcu timeout=120
+// TEST: smp=1,2,4,8 timeout=120
 // Memory that mremap moves under threads that use it: R5 and R6. (Faultline only.)
 #include "race_test.h"
 
@@ -74,7 +74,6 @@ static void test_moved_tables(void)
         }
     }
     CHECK_EQ(munmap(side[0], BLOCKS * TWO_MIB), 0);
-    race_group("R5 faults while mremap moves 2 MiB");
 }
 
 // ---- R6: a store through the old address after the move -----------------------------------------
@@ -127,16 +126,19 @@ static void move_and_look(void)
     }
 }
 
-static void run(void)
+static void test_old_address(void)
+{
+    race(store_at_old, nr_chasers, move_and_look);
+}
+
+static const struct race_test tests[] = {
+    {"R5", "faults while mremap moves 2 MiB", test_moved_tables},
+    {"R6", "a store through the old address", test_old_address},
+};
+
+int main(int argc, char **argv)
 {
     side[0] = race_room(0) + 8 * TWO_MIB;
     side[1] = race_room(1) + 8 * TWO_MIB;
-    test_moved_tables();
-    race(store_at_old, nr_chasers, move_and_look);
-    race_group("R6 a store through the old address");
-}
-
-int main(void)
-{
-    return race_main(run);
+    return race_main(tests, sizeof(tests) / sizeof(*tests), argc, argv);
 }

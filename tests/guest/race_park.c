@@ -1,4 +1,4 @@
-// TEST: smp=2,4 scheme=rcu timeout=120
+// TEST: smp=1,2,4,8 timeout=120
 // R27: faults that sleep for their page hold a count of their VMA, and every way out gives it back:
 // the mapping is taken away, the page cannot be read, the thread is killed by execve or exit.
 // (Faultline only.)
@@ -102,14 +102,10 @@ static void then_exit(const char *self)
 
 static void set_up(void)
 {
-    struct sigaction sa = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_NODEFER};
-    nr_cpus = sysconf(_SC_NPROCESSORS_ONLN);
-    sigaction(SIGSEGV, &sa, NULL);
-    sigaction(SIGBUS, &sa, NULL);
+    race_set_up();
     area = race_room(6);
     slow_fd = open("/slow/data", O_RDWR | O_CLOEXEC);
     MUST(slow_fd >= 0);
-    MUST(knob_write("audit_tables", "1") == 0);
     knob_set("slow_delay_ms", 5);
 }
 

@@ -1,4 +1,4 @@
-// TEST: smp=2,4 scheme=rcu timeout=120
+// TEST: smp=1,2,4,8 timeout=120
 // Translations that outlive what they came from: R7, R8, R34. (Faultline only.)
 //
 // Threads meet, all load a translation, all make the same call at once, and each looks right after
@@ -145,28 +145,42 @@ static void take_rights(void)
     }
 }
 
-static void run(void)
+static void in_area(void (*fn)(unsigned id), unsigned n, void (*driver)(void))
 {
     area = race_room(0) + 4 * PAGE;
     nr_rounds = rounds(40);
+    gate.arrived = 0;
     map_at(area, PAGES, RW, ANON, -1, 0);
-    gate.arrived = 0;
-    race(forget_together, nr_racers, NULL);
-    race_group("R7 DONTNEED finds empty what is not flushed");
-    race(write_or_read, nr_chasers, forget_often);
-    race_group("R7 a new page beside an old translation");
-
-    gate.arrived = 0;
-    race(protect_together, nr_racers, NULL);
-    race_group("R8 a store after mprotect returned");
-
-    CHECK_EQ(mprotect(area, PAGES * PAGE, RW), 0);
-    race(store_always, nr_chasers, take_rights);
+    race(fn, n, driver);
+    audit_quiet();
     CHECK_EQ(munmap(area, PAGES * PAGE), 0);
-    race_group("R34 rights looked at before, installed after mprotect");
 }
 
-int main(void)
+static void test_forget_together(void)
 {
-    return race_main(run);
+    in_area(forget_together, nr_racers, NULL);
 }
+
+static void test_new_page(void)
+{
+    in_area(write_or_read, nr_chasers, forget_often);
+}
+
+static void test_protect(void)
+{
+    in_area(protect_together, nr_racers, NULL);
+}
+
+static void test_rights(void)
+{
+    in_area(store_always, nr_chasers, take_rights);
+}
+
+static const struct race_test tests[] = {
+    {"R7", "DONTNEED finds empty what is not flushed", test_forget_together},
+    {"R7", "a new page beside an old translation", test_new_page},
+    {"R8", "a store after mprotect returned", test_protect},
+    {"R34", "rights looked at before, installed after mprotect", test_rights},
+};
+
+RACE_MAIN(tests)
