@@ -11,5 +11,7 @@ int fd_replace(int fd, struct file *f, u32 fd_flags);
 int fd_close(int fd); // 0 or -EBADF
 // The close-on-exec flag, 0 or 1, before it was set to `set` (negative: left alone). -EBADF.
 int fd_cloexec(int fd, int set);
+// No descriptor from this one on is open in the current process.
+unsigned fd_table_size(void);
 
 #endif

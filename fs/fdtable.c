@@ -127,6 +127,14 @@ int files_next(struct files *t, int fd, struct file **out, u32 *fd_flags)
     return *out ? fd : -1;
 }
 
+unsigned fd_table_size(void)
+{
+    rcu_read_lock();
+    unsigned size = rcu_dereference(&current_process()->files->array)->size;
+    rcu_read_unlock();
+    return size;
+}
+
 struct file *fd_get(int fd)
 {
     struct file *f = fd_get_path(fd);

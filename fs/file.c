@@ -36,6 +36,9 @@ static void file_destroy(struct file *f)
 void file_put(struct file *f)
 {
     if (atomic_fetch_sub(&f->ref, 1) == 1) { // all earlier uses happen before release
+        if (load_relaxed(&f->watched)) {     // who watches it held a reference while it did that
+            epoll_file_gone(f);
+        }
         if (f->ops->release) {
             f->ops->release(f);
         }
@@ -45,7 +48,8 @@ void file_put(struct file *f)
 
 static const struct file_ops path_fops; // O_PATH: names a file, cannot touch it
 
-int file_open_inode(struct inode *inode, unsigned flags, char *path, struct file **out)
+int file_open_ops(struct inode *inode, const struct file_ops *ops, unsigned flags, char *path,
+                  void *private, struct file **out)
 {
     struct file *f = kmem_cache_alloc(file_cache, GFP_KERNEL | GFP_ZERO);
     int err = 0;
@@ -55,11 +59,12 @@ int file_open_inode(struct inode *inode, unsigned flags, char *path, struct file
     }
     store_relaxed(&f->ref, 1);
     store_relaxed(&f->flags, flags & ~(O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_CLOEXEC));
-    f->ops = (flags & O_PATH) ? &path_fops : inode->fops;
+    f->ops = ops;
     f->inode = inode_get(inode);
     f->mapping = S_ISREG(inode->mode) && inode->mapping.ops ? &inode->mapping : NULL;
     mutex_init(&f->pos_lock, RANK_FILE_POS);
     f->path = path;
+    f->private = private;
     fetch_add_relaxed(&nr_open, 1);
     if (!f->ops) {
         err = -ENXIO;
@@ -72,6 +77,12 @@ int file_open_inode(struct inode *inode, unsigned flags, char *path, struct file
     }
     *out = f;
     return 0;
+}
+
+int file_open_inode(struct inode *inode, unsigned flags, char *path, struct file **out)
+{
+    const struct file_ops *ops = (flags & O_PATH) ? &path_fops : inode->fops;
+    return file_open_ops(inode, ops, flags, path, NULL, out);
 }
 
 ssize_t file_read_kernel(struct file *f, u64 pos, void *buf, size_t n)

@@ -28,6 +28,25 @@ void vfs_file_init(void);
 // Open an inode (a reference is taken). path: allocated, taken over, may be NULL. 0 or errno.
 int file_open_inode(struct inode *inode, unsigned flags, char *path, struct file **out);
 
+// The same with these operations instead of the inode's, and f->private set. release is not called
+// if this fails.
+int file_open_ops(struct inode *inode, const struct file_ops *ops, unsigned flags, char *path,
+                  void *private, struct file **out);
+
+// --- anonfile.c ---
+void anon_file_init(void);
+
+// --- poll.c --- What file_ops.poll gets: queue is called by poll_wait. At most QUEUES_PER_FILE.
+#define QUEUES_PER_FILE 2
+struct pollq {
+    void (*queue)(struct pollq *pt, struct waitq *q);
+};
+// What a file has now, as POLL* bits.
+unsigned file_poll(struct file *f, struct pollq *pt);
+
+// --- epoll.c --- The last reference to a watched file is gone: nobody watches it any more.
+void epoll_file_gone(struct file *f);
+
 // --- namei.c ---
 struct walk {
     struct inode *dir;           // counted: where `name` is to be looked up

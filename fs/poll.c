@@ -22,35 +22,26 @@
 #include <signal.h>
 #include <syscalls.h>
 #include <uapi/time.h>
-#include "fs_priv.h"
-
-#define QUEUES_PER_FILE 2
-
-struct pollq {
-    struct waiter *w; // nr of them
-    struct waitq **q; // where each is
-    unsigned nr, next;
-};
-
-struct poll_set {
-    unsigned nr;
-    struct uapi_pollfd *fd;
-    struct file **file; // counted; NULL: none
-    struct pollq pq;
-};
+#include "poll_priv.h"
 
 void poll_wait(struct pollq *pt, struct waitq *q)
 {
-    assert(pt->next < pt->nr);
-    unsigned i = pt->next++;
-    assert(!pt->q[i] || pt->q[i] == q); // the same ones in the same order
-    pt->q[i] = q;
-    waitq_prepare(q, &pt->w[i], THREAD_SLEEPING);
+    pt->queue(pt, q);
+}
+
+static void poller_queue(struct pollq *pt, struct waitq *q)
+{
+    struct poller *p = container_of(pt, struct poller, pollq);
+    assert(p->next < p->nr);
+    unsigned i = p->next++;
+    assert(!p->q[i] || p->q[i] == q); // the same ones in the same order
+    p->q[i] = q;
+    waitq_prepare(q, &p->w[i], THREAD_SLEEPING);
     thread_set_state(THREAD_RUNNABLE);
 }
 
 // Has a waker been at one of our waiters? The state is SLEEPING already.
-static bool pollq_was_woken(struct pollq *pt)
+static bool poller_was_woken(struct poller *pt)
 {
     for (unsigned i = 0; i < pt->nr; i++) {
         // Volatile: a waker writes it; see the drawing.
@@ -61,7 +52,7 @@ static bool pollq_was_woken(struct pollq *pt)
     return false;
 }
 
-static unsigned file_events(struct file *f, struct pollq *pt)
+unsigned file_poll(struct file *f, struct pollq *pt)
 {
     return f->ops->poll ? f->ops->poll(f, pt) : POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM;
 }
@@ -73,7 +64,7 @@ static unsigned poll_round(struct poll_set *s, bool wait)
         unsigned events = 0;
         s->pq.next = i * QUEUES_PER_FILE;
         if (s->file[i]) {
-            events = file_events(s->file[i], wait ? &s->pq : NULL);
+            events = file_poll(s->file[i], wait ? &s->pq.pollq : NULL);
             events &= (u16)s->fd[i].events | POLLERR | POLLHUP;
         } else if (s->fd[i].fd >= 0) {
             events = POLLNVAL;
@@ -88,7 +79,7 @@ static unsigned poll_round(struct poll_set *s, bool wait)
 }
 
 // Ready descriptors, 0 at the deadline, -EINTR.
-static s64 poll_loop(struct poll_set *s, u64 deadline)
+s64 poll_loop(struct poll_set *s, u64 deadline)
 {
     for (;;) {
         unsigned found = poll_round(s, deadline != 0);
@@ -96,7 +87,7 @@ static s64 poll_loop(struct poll_set *s, u64 deadline)
             return found;
         }
         thread_set_state(THREAD_SLEEPING);
-        if (pollq_was_woken(&s->pq)) {
+        if (poller_was_woken(&s->pq)) {
             thread_set_state(THREAD_RUNNABLE);
             continue;
         }
@@ -108,7 +99,7 @@ static s64 poll_loop(struct poll_set *s, u64 deadline)
     }
 }
 
-static void poll_set_close(struct poll_set *s)
+void poll_set_close(struct poll_set *s)
 {
     for (unsigned i = 0; s->pq.w && s->pq.q && i < s->pq.nr; i++) {
         if (s->pq.q[i]) {
@@ -126,10 +117,11 @@ static void poll_set_close(struct poll_set *s)
     kfree(s->fd);
 }
 
-static int poll_set_open(struct poll_set *s, u64 user, unsigned nr)
+int poll_set_init(struct poll_set *s, unsigned nr)
 {
     memset(s, 0, sizeof(*s));
     s->nr = nr;
+    s->pq.pollq.queue = poller_queue;
     if (nr == 0) {
         return 0;
     }
@@ -138,15 +130,26 @@ static int poll_set_open(struct poll_set *s, u64 user, unsigned nr)
     s->file = kzalloc(nr * sizeof(*s->file), GFP_KERNEL);
     s->pq.w = kzalloc(s->pq.nr * sizeof(*s->pq.w), GFP_KERNEL);
     s->pq.q = kzalloc(s->pq.nr * sizeof(*s->pq.q), GFP_KERNEL);
-    if (!s->fd || !s->file || !s->pq.w || !s->pq.q) {
-        return -ENOMEM;
+    return s->fd && s->file && s->pq.w && s->pq.q ? 0 : -ENOMEM;
+}
+
+void poll_set_find(struct poll_set *s)
+{
+    for (unsigned i = 0; i < s->nr; i++) {
+        s->file[i] = s->fd[i].fd >= 0 ? fd_get(s->fd[i].fd) : NULL;
+    }
+}
+
+static int poll_set_open(struct poll_set *s, u64 user, unsigned nr)
+{
+    int err = poll_set_init(s, nr);
+    if (err || nr == 0) {
+        return err;
     }
     if (arch_copy_from_user(s->fd, (const void *)user, nr * sizeof(*s->fd))) {
         return -EFAULT;
     }
-    for (unsigned i = 0; i < nr; i++) {
-        s->file[i] = s->fd[i].fd >= 0 ? fd_get(s->fd[i].fd) : NULL;
-    }
+    poll_set_find(s);
     return 0;
 }
 
@@ -171,8 +174,7 @@ static s64 do_poll(u64 user, u64 nr, u64 deadline)
     return r;
 }
 
-// 0: do not wait; TIME_NEVER: for ever.
-static u64 deadline_in(u64 ns)
+u64 poll_deadline_in(u64 ns)
 {
     u64 now = clock_ns();
     return ns == 0 ? 0 : ns > TIME_NEVER - 1 - now ? TIME_NEVER : now + ns;
@@ -182,12 +184,33 @@ s64 sys_poll(const u64 *a)
 {
     s64 ms = (s32)a[2];
     // Linux would wait for the rest of the time after a stop; with a handler it is EINTR as here.
-    return do_poll(a[0], (u32)a[1], ms < 0 ? TIME_NEVER : deadline_in((u64)ms * 1000000));
+    return do_poll(a[0], (u32)a[1], ms < 0 ? TIME_NEVER : poll_deadline_in((u64)ms * 1000000));
 }
 
-// What is left of the time goes back to the caller, as far as its memory can be written.
-static void timespec_left(u64 user, u64 deadline)
+int poll_deadline_user(u64 user, u64 *deadline)
 {
+    struct uapi_timespec ts;
+    *deadline = TIME_NEVER;
+    if (!user) {
+        return 0;
+    }
+    if (arch_copy_from_user(&ts, (const void *)user, sizeof(ts))) {
+        return -EFAULT;
+    }
+    if (ts.tv_sec < 0 || (u64)ts.tv_nsec >= NSEC_PER_SEC) {
+        return -EINVAL;
+    }
+    if ((u64)ts.tv_sec <= POLL_SECONDS_MAX) {
+        *deadline = poll_deadline_in((u64)ts.tv_sec * NSEC_PER_SEC + (u64)ts.tv_nsec);
+    }
+    return 0;
+}
+
+void poll_time_left(u64 user, u64 deadline)
+{
+    if (!user || deadline == TIME_NEVER) {
+        return;
+    }
     u64 now = clock_ns(), left = deadline > now ? deadline - now : 0;
     struct uapi_timespec ts = {(s64)(left / NSEC_PER_SEC), (s64)(left % NSEC_PER_SEC)};
     (void)!arch_copy_to_user((void *)user, &ts, sizeof(ts));
@@ -195,26 +218,16 @@ static void timespec_left(u64 user, u64 deadline)
 
 s64 sys_ppoll(const u64 *a)
 {
-    struct uapi_timespec ts;
-    u64 deadline = TIME_NEVER;
-    if (a[2]) {
-        if (arch_copy_from_user(&ts, (const void *)a[2], sizeof(ts))) {
-            return -EFAULT;
-        }
-        if (ts.tv_sec < 0 || (u64)ts.tv_nsec >= NSEC_PER_SEC) {
-            return -EINVAL;
-        }
-        bool far = (u64)ts.tv_sec > (1ull << 33);
-        deadline = far ? TIME_NEVER : deadline_in((u64)ts.tv_sec * NSEC_PER_SEC + (u64)ts.tv_nsec);
+    u64 deadline;
+    int err = poll_deadline_user(a[2], &deadline);
+    if (!err) {
+        err = signal_mask_swap_user(a[3], a[4]);
     }
-    int err = signal_mask_swap_user(a[3], a[4]);
     if (err) {
         return err;
     }
     s64 r = do_poll(a[0], (u32)a[1], deadline);
-    if (a[2] && deadline != TIME_NEVER) {
-        timespec_left(a[2], deadline);
-    }
+    poll_time_left(a[2], deadline);
     // The mask stays swapped for a handler to run under it; restored on the way to user mode.
     return r == -EINTR ? -ERESTARTNOHAND : r;
 }

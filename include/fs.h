@@ -12,6 +12,7 @@
 #include <uapi/fs.h>
 
 struct dirent_sink;
+struct epitem;
 struct inode;
 struct pollq;
 struct vma_ops;
@@ -100,16 +101,17 @@ struct file_ops {
 
 struct file {
     atomic_int ref;
-    atomic_uint flags;          // [a] O_*; what fcntl sets may change
-    const struct file_ops *ops; // [I]
-    struct inode *inode;        // [I] counted
-    struct mapping *mapping;    // [I] of the inode, NULL if it has no page cache
-    struct mutex pos_lock;      // RANK_FILE_POS
-    u64 pos;                    // [p]
-    void *private;              // the file system's
-    char *path;                 // [I] when opened, for /proc; NULL: unknown
-    struct rcu_head rcu;        // fd_get looks at files that are being freed
-    struct file *later;         // file_put_later's chain
+    atomic_uint flags;                // [a] O_*; what fcntl sets may change
+    const struct file_ops *ops;       // [I]
+    struct inode *inode;              // [I] counted
+    struct mapping *mapping;          // [I] of the inode, NULL if it has no page cache
+    struct mutex pos_lock;            // RANK_FILE_POS
+    u64 pos;                          // [p]
+    void *private;                    // the file system's
+    char *path;                       // [I] when opened, for /proc; NULL: unknown
+    struct rcu_head rcu;              // fd_get looks at files that are being freed
+    struct file *later;               // file_put_later's chain
+    _Atomic(struct epitem *) watched; // [a] epolls that watch it; fs/epoll.c
 };
 
 static inline struct file *file_get(struct file *f)
@@ -176,6 +178,11 @@ void knob_register(const char *name, size_t (*show)(char *buf, size_t size),
 
 // For file_ops.poll: let the poller wait on q as well (fs/poll.c).
 void poll_wait(struct pollq *pt, struct waitq *q);
+
+// An open file that no path leads to: eventfd and its kin. name, a literal, is what /proc shows.
+// private is what release finds in f->private. 0 or -ENOMEM; *out counted. May sleep.
+int anon_file_open(const char *name, const struct file_ops *ops, unsigned flags, void *private,
+                   struct file **out);
 
 // The system calls of files are in fs/sys_*.c; include/syscalls.h declares them from syscalls.def.
 

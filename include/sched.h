@@ -133,10 +133,12 @@ bool thread_signal_pending(void);
 struct waitq {
     struct spinlock lock; // taken with interrupts off: wakers may be interrupt handlers
     struct list waiters;
+    struct list watchers;
 };
 #define WAITQ_INIT(name)                                                                           \
     {                                                                                              \
-        .lock = SPINLOCK_INIT(RANK_WAITQ), .waiters = LIST_INIT((name).waiters)                    \
+        .lock = SPINLOCK_INIT(RANK_WAITQ), .waiters = LIST_INIT((name).waiters),                   \
+        .watchers = LIST_INIT((name).watchers)                                                     \
     }
 struct waiter {            // on the sleeper's stack; starts all zero
     struct list link;      // [q->lock]
@@ -149,6 +151,19 @@ void waitq_prepare(struct waitq *q, struct waiter *w, enum thread_state s);
 void waitq_finish(struct waitq *q, struct waiter *w);
 void waitq_wake_one(struct waitq *q);
 void waitq_wake_all(struct waitq *q);
+// A watcher stays on the queue and has fn called at each wake-up, before the waiters' turn: under
+// q->lock, interrupts off, maybe in an interrupt handler. events: what the waker knows to have
+// become true (POLL* bits; the plain wakers say all of them). fn returns whether somebody will act
+// on it; of the exclusive watchers, which are called last, the first that does is the last called.
+// The caller of waitq_unwatch holds no lock that fn takes; after it fn is not running.
+struct watcher {
+    struct list link;                               // [q->lock]
+    bool (*fn)(struct watcher *w, unsigned events); // [I]
+    bool exclusive;                                 // [I]
+};
+void waitq_watch(struct waitq *q, struct watcher *w);
+void waitq_unwatch(struct waitq *q, struct watcher *w);
+void waitq_wake_all_for(struct waitq *q, unsigned events);
 // Sleep until cond holds; evaluates cond again after every wake-up.
 #define waitq_wait(q, cond)                                                                        \
     do {                                                                                           \

@@ -28,6 +28,9 @@ void lockrank_start(void)
 static const char *rank_name(unsigned rank)
 {
     static const char *const names[] = {
+        [RANK_EPOLL_GRAPH] = "EPOLL_GRAPH",
+        [RANK_EPOLL] = "EPOLL",
+        [RANK_FILE_POS] = "FILE_POS",
         [RANK_VFS] = "VFS",
         [RANK_INODE] = "INODE",
         [RANK_PIPE] = "PIPE",
@@ -49,6 +52,7 @@ static const char *rank_name(unsigned rank)
         [RANK_PAGE] = "PAGE",
         [RANK_SPIN_MISC] = "SPIN_MISC",
         [RANK_WAITQ] = "WAITQ",
+        [RANK_EPOLL_WAIT] = "EPOLL_WAIT",
         [RANK_TIMER] = "TIMER",
         [RANK_RUNQ] = "RUNQ",
         [RANK_TTY] = "TTY",

@@ -17,6 +17,10 @@
 // waitq_wake_one may hit a sleeper that has just found its condition true and is leaving. The
 // wake-up may have been meant for the next one: waitq_finish notices (somebody took it off the
 // queue) and passes it on. At worst a thread wakes up for nothing.
+//
+// Watchers (epoll) are told of every wake-up and stay. One that arrives after the condition became
+// true is not told, so who adds one looks at the condition afterwards: the queue's lock orders the
+// two.
 #include <k/assert.h>
 #include <sched.h>
 
@@ -24,6 +28,35 @@ void waitq_init(struct waitq *q)
 {
     spin_init(&q->lock, RANK_WAITQ);
     list_init(&q->waiters);
+    list_init(&q->watchers);
+}
+
+void waitq_watch(struct waitq *q, struct watcher *w)
+{
+    unsigned long flags = spin_lock_irq(&q->lock);
+    if (w->exclusive) {
+        list_add_tail(&q->watchers, &w->link);
+    } else {
+        list_add_head(&q->watchers, &w->link);
+    }
+    spin_unlock_irq(&q->lock, flags);
+}
+
+void waitq_unwatch(struct waitq *q, struct watcher *w)
+{
+    unsigned long flags = spin_lock_irq(&q->lock);
+    list_del(&w->link);
+    spin_unlock_irq(&q->lock, flags);
+}
+
+static void waitq_tell_watchers_locked(struct waitq *q, unsigned events)
+{
+    struct watcher *w;
+    list_for_each_entry (w, &q->watchers, link) {
+        if (w->fn(w, events) && w->exclusive) {
+            break;
+        }
+    }
 }
 
 void waitq_prepare(struct waitq *q, struct waiter *w, enum thread_state s)
@@ -66,13 +99,20 @@ void waitq_finish(struct waitq *q, struct waiter *w)
 void waitq_wake_one(struct waitq *q)
 {
     unsigned long flags = spin_lock_irq(&q->lock);
+    waitq_tell_watchers_locked(q, ~0u);
     waitq_wake_first_locked(q);
     spin_unlock_irq(&q->lock, flags);
 }
 
 void waitq_wake_all(struct waitq *q)
 {
+    waitq_wake_all_for(q, ~0u);
+}
+
+void waitq_wake_all_for(struct waitq *q, unsigned events)
+{
     unsigned long flags = spin_lock_irq(&q->lock);
+    waitq_tell_watchers_locked(q, events);
     while (waitq_wake_first_locked(q)) {
     }
     spin_unlock_irq(&q->lock, flags);

@@ -1,6 +1,7 @@
 // The contract with a CPU, 9: where the Linux ABI of files differs between CPUs.
 //
-// <asm/abi.h> gives O_DIRECT, O_LARGEFILE, O_DIRECTORY, O_NOFOLLOW and struct uapi_stat.
+// <asm/abi.h> gives O_DIRECT, O_LARGEFILE, O_DIRECTORY, O_NOFOLLOW, struct uapi_stat, and
+// ARCH_EPOLL_PACKED (the attribute of struct epoll_event).
 #ifndef ARCH_ABI_H
 #define ARCH_ABI_H
 

@@ -6,15 +6,18 @@
 
 enum lock_rank {
     // Sleeping locks.
-    RANK_FILE_POS = 1, // file->pos_lock: read, write, lseek, getdents at the file's own position
-    RANK_VFS,          // namespace: directories, mounts
-    RANK_INODE,        // inode->lock: file size changes, write(), truncate
-    RANK_PIPE,         // pipe->lock
-    RANK_FDTABLE,      // files->lock
-    RANK_MMAP_LOCK,    // mm->mmap_lock (scheme mmap_lock only)
-    RANK_MM_EDIT,      // mm->edit_lock
-    RANK_I_MMAP,       // mapping->i_mmap_lock
-    RANK_SLEEP_MISC,   // leaf sleeping locks: nothing sleeping is taken inside
+    RANK_EPOLL_GRAPH = 1, // which epoll watches which
+    RANK_EPOLL,           // an epoll's own, the outermost of nested ones first: RANK_EPOLL..
+    RANK_EPOLL_LAST = RANK_EPOLL + 5,
+    RANK_FILE_POS,   // file->pos_lock: read, write, lseek, getdents at the file's own position
+    RANK_VFS,        // namespace: directories, mounts
+    RANK_INODE,      // inode->lock: file size changes, write(), truncate
+    RANK_PIPE,       // pipe->lock
+    RANK_FDTABLE,    // files->lock
+    RANK_MMAP_LOCK,  // mm->mmap_lock (scheme mmap_lock only)
+    RANK_MM_EDIT,    // mm->edit_lock
+    RANK_I_MMAP,     // mapping->i_mmap_lock
+    RANK_SLEEP_MISC, // leaf sleeping locks: nothing sleeping is taken inside
     // Spinlocks.
     RANK_SPIN_FIRST = 32,
     RANK_PROC = RANK_SPIN_FIRST, // process tables and thread lists
@@ -32,10 +35,12 @@ enum lock_rank {
     // Spinlocks always taken with interrupts off.
     RANK_IRQ_FIRST = 64,
     RANK_WAITQ = RANK_IRQ_FIRST, // a wait queue; wakers may be interrupt handlers
-    RANK_TIMER,                  // a CPU's timer queue
-    RANK_RUNQ,                   // a CPU's run queue
-    RANK_TTY,                    // a device ring
-    RANK_CONSOLE,                // the console
+    RANK_EPOLL_WAIT, // an epoll's queues, the innermost of nested ones first: RANK_EPOLL_WAIT..
+    RANK_EPOLL_WAIT_LAST = RANK_EPOLL_WAIT + 5,
+    RANK_TIMER,   // a CPU's timer queue
+    RANK_RUNQ,    // a CPU's run queue
+    RANK_TTY,     // a device ring
+    RANK_CONSOLE, // the console
 };
 
 #endif

@@ -9,6 +9,9 @@
 #define O_DIRECTORY 00200000
 #define O_NOFOLLOW  00400000
 
+// struct epoll_event has no padding on this CPU only.
+#define ARCH_EPOLL_PACKED __attribute__((packed))
+
 struct uapi_stat {
     u64 st_dev, st_ino, st_nlink;
     u32 st_mode, st_uid, st_gid, pad0;

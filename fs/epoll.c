@@ -1,0 +1,662 @@
+// epoll: a set of files, and the list of those that have something. See epoll(7).
+//
+// An epoll holds an item for each (file, descriptor) it watches. The item has watchers on the
+// file's wait queues (sched.h); a wake-up there puts it on the ready list and wakes one epoll_wait.
+// epoll_wait takes items off the list, asks each file what it has, and tells the caller. An item
+// that has nothing (somebody else read it) is just dropped from the list; a level-triggered one
+// that had something goes back to its end, to be asked again next time.
+//
+// Locks, outermost first:
+//     graph_lock    adding an epoll to an epoll: the graph must stay free of circles and shallow
+//     ep->lock      (sleeps) the items; held while files are asked
+//     links_lock    (spins) file->watched, the items of one file
+//     q->lock of a watched file, in a wake-up:
+//         ep->ready_lock, ep->wait, ep->poll_wait
+//
+// Epolls in epolls. An inner epoll's wake-up takes the locks of the outer one inside its own; asking
+// an inner one takes its ep->lock inside the outer's. Both orders follow the graph, which has no
+// circle, so there is no deadlock; to show it to the rank checker each epoll's locks are ranked by
+// its level: 0 for one that watches no epoll, else one more than the highest it watches.
+//
+// The end of a file. An item holds no reference to its file: closing the last descriptor must end
+// the watching (epoll(7), question 6). file_put's last put calls epoll_file_gone, which removes the
+// items before release runs. Whoever uses item->file holds ep->lock, under which the item is
+// removed, so the file is still there even if its count is 0. An epoll may go at the same time:
+// items are unlinked from the file under links_lock before the epoll's memory may go, and
+// epoll_file_gone takes a reference to the epoll under that lock.
+#include <arch/time.h>
+#include <arch/uaccess.h>
+#include <k/assert.h>
+#include <k/string.h>
+#include <proc.h>
+#include <sched.h>
+#include <signal.h>
+#include <syscalls.h>
+#include "poll_priv.h"
+
+#define EPOLL_CTL_ADD 1
+#define EPOLL_CTL_DEL 2
+#define EPOLL_CTL_MOD 3
+
+#define EPOLLEXCLUSIVE (1u << 28)
+#define EPOLLWAKEUP    (1u << 29)
+#define EPOLLONESHOT   (1u << 30)
+#define EPOLLET        (1u << 31)
+#define EPOLL_HOW      (EPOLLEXCLUSIVE | EPOLLWAKEUP | EPOLLONESHOT | EPOLLET)
+#define EPOLL_ALWAYS   (POLLERR | POLLHUP)
+#define EXCLUSIVE_OK   (POLLIN | POLLOUT | EPOLL_ALWAYS | EPOLLEXCLUSIVE | EPOLLWAKEUP | EPOLLET)
+
+#define LEVEL_MAX     5u
+#define BUCKETS_FIRST 8u
+#define EVENTS_MAX    (INT32_MAX / sizeof(struct epoll_event))
+
+struct epoll_event {
+    u32 events;
+    u64 data;
+} ARCH_EPOLL_PACKED;
+
+struct epoll {
+    atomic_int ref;             // the open file, and epoll_file_gone's
+    struct mutex lock;          // RANK_EPOLL and on, by level
+    struct list *buckets;       // [lock] items by file and descriptor
+    unsigned nr_buckets;        // [lock] a power of two
+    unsigned nr_items;          // [lock]
+    struct file *file;          // [I] not counted: itself
+    unsigned level;             // [graph_lock]
+    struct spinlock ready_lock; // RANK_EPOLL_WAIT and on, by level
+    struct list ready;          // [ready_lock]
+    struct waitq wait;          // epoll_wait
+    struct waitq poll_wait;     // who polls this epoll
+};
+
+struct item_watch {
+    struct watcher watcher;
+    struct epitem *item;
+    struct waitq *q; // NULL: not used
+};
+
+struct epitem {
+    struct list hash_link;  // [ep->lock]
+    struct epoll *ep;       // [I]
+    struct file *file;      // [I] not counted; see above
+    int fd;                 // [I]
+    struct epitem *next;    // [links_lock] of the same file
+    atomic_uint events;     // [a] wanted; written under ep->lock
+    u64 data;               // [ep->lock]
+    bool queued;            // [ready_lock] on the ready list, or on its way through epoll_collect
+    struct list ready_link; // [ready_lock]
+    unsigned nr_watches;    // [ep->lock]
+    struct item_watch watch[QUEUES_PER_FILE];
+};
+
+struct item_pollq {
+    struct pollq pollq;
+    struct epitem *item;
+};
+
+static struct mutex graph_lock = MUTEX_INIT(graph_lock, RANK_EPOLL_GRAPH);
+static struct spinlock links_lock = SPINLOCK_INIT(RANK_SPIN_MISC);
+static const struct file_ops epoll_fops;
+
+static void epoll_put(struct epoll *ep)
+{
+    if (atomic_fetch_sub(&ep->ref, 1) == 1) { // all earlier uses happen before the freeing
+        kfree(ep->buckets);
+        kfree(ep);
+    }
+}
+
+// ---- The ready list
+// -----------------------------------------------------------------------------------
+
+// Put it on the list; false: it was there.
+static bool item_queue(struct epitem *it)
+{
+    struct epoll *ep = it->ep;
+    unsigned long flags = spin_lock_irq(&ep->ready_lock);
+    bool added = !it->queued;
+    if (added) {
+        it->queued = true;
+        list_add_tail(&ep->ready, &it->ready_link);
+    }
+    spin_unlock_irq(&ep->ready_lock, flags);
+    return added;
+}
+
+static void epoll_wake(struct epoll *ep)
+{
+    waitq_wake_one(&ep->wait);
+    waitq_wake_all_for(&ep->poll_wait, POLLIN);
+}
+
+// A wake-up of the file; its queue is locked.
+static bool item_notify(struct watcher *w, unsigned events)
+{
+    struct epitem *it = container_of(w, struct item_watch, watcher)->item;
+    unsigned wanted = load_relaxed(&it->events);
+    if (!(wanted & ~EPOLL_HOW) || !(events & wanted)) {
+        return false; // spent (EPOLLONESHOT), or of no interest
+    }
+    item_queue(it);
+    epoll_wake(it->ep);
+    return true;
+}
+
+static bool epoll_has_ready(struct epoll *ep)
+{
+    unsigned long flags = spin_lock_irq(&ep->ready_lock);
+    bool has = !list_empty(&ep->ready);
+    spin_unlock_irq(&ep->ready_lock, flags);
+    return has;
+}
+
+static void item_pollq_queue(struct pollq *pt, struct waitq *q)
+{
+    struct epitem *it = container_of(pt, struct item_pollq, pollq)->item;
+    assert(it->nr_watches < QUEUES_PER_FILE);
+    struct item_watch *w = &it->watch[it->nr_watches++];
+    w->item = it;
+    w->q = q;
+    w->watcher.fn = item_notify;
+    w->watcher.exclusive = load_relaxed(&it->events) & EPOLLEXCLUSIVE;
+    waitq_watch(q, &w->watcher);
+}
+
+static unsigned item_poll(struct epitem *it)
+{
+    return file_poll(it->file, NULL) & load_relaxed(&it->events) & ~EPOLL_HOW;
+}
+
+// The first of `from`, which is what was on the ready list; from here on a wake-up queues it again.
+static struct epitem *ready_take(struct epoll *ep, struct list *from)
+{
+    unsigned long flags = spin_lock_irq(&ep->ready_lock);
+    struct epitem *it = list_first(from, struct epitem, ready_link);
+    if (it) {
+        list_del(&it->ready_link);
+        it->queued = false;
+    }
+    spin_unlock_irq(&ep->ready_lock, flags);
+    return it;
+}
+
+static void ready_splice(struct epoll *ep, struct list *to, struct list *from)
+{
+    unsigned long flags = spin_lock_irq(&ep->ready_lock);
+    list_splice_tail(to, from);
+    spin_unlock_irq(&ep->ready_lock, flags);
+}
+
+// What is ready, into user memory; number of events or -EFAULT.
+static s64 epoll_collect(struct epoll *ep, u64 user, unsigned max_events)
+{
+    struct list todo, again;
+    struct epitem *it;
+    s64 n = 0;
+    list_init(&todo);
+    list_init(&again);
+    mutex_lock(&ep->lock);
+    ready_splice(ep, &todo, &ep->ready);
+    while (n < max_events && (it = ready_take(ep, &todo))) {
+        unsigned wanted = load_relaxed(&it->events);
+        struct epoll_event ev = {.events = item_poll(it), .data = it->data};
+        if (!ev.events) {
+            continue;
+        }
+        if (arch_copy_to_user((struct epoll_event *)user + n, &ev, sizeof(ev))) {
+            item_queue(it);
+            n = n ? n : -EFAULT;
+            break;
+        }
+        n++;
+        if (wanted & EPOLLONESHOT) {
+            store_relaxed(&it->events, wanted & EPOLL_HOW);
+        } else if (!(wanted & EPOLLET)) {
+            item_queue(it); // at the end: its turn comes after the others
+        }
+    }
+    ready_splice(ep, &again, &todo); // not looked at: they stay in front
+    ready_splice(ep, &again, &ep->ready);
+    ready_splice(ep, &ep->ready, &again);
+    mutex_unlock(&ep->lock);
+    if (n > 0 && epoll_has_ready(ep)) {
+        waitq_wake_one(&ep->wait); // others may have some, too
+    }
+    return n;
+}
+
+static unsigned epoll_poll(struct file *f, struct pollq *pt)
+{
+    struct epoll *ep = f->private;
+    struct list todo, again;
+    struct epitem *it;
+    unsigned events = 0;
+    if (pt) {
+        poll_wait(pt, &ep->poll_wait);
+    }
+    list_init(&todo);
+    list_init(&again);
+    mutex_lock(&ep->lock);
+    ready_splice(ep, &todo, &ep->ready);
+    while (!events && (it = ready_take(ep, &todo))) {
+        if (item_poll(it)) {
+            item_queue(it);
+            events = POLLIN | POLLRDNORM;
+        }
+    }
+    ready_splice(ep, &again, &todo);
+    ready_splice(ep, &again, &ep->ready);
+    ready_splice(ep, &ep->ready, &again);
+    mutex_unlock(&ep->lock);
+    return events;
+}
+
+// ---- Items
+// --------------------------------------------------------------------------------------------
+
+static struct list *item_bucket(const struct epoll *ep, const struct file *f, int fd)
+{
+    u64 h = ((u64)(uintptr_t)f >> 6) * 0x9e3779b97f4a7c15ull + (u64)(unsigned)fd * 0x85ebca6bu;
+    return &ep->buckets[(h >> 32) & (ep->nr_buckets - 1)];
+}
+
+static struct epitem *item_find_locked(struct epoll *ep, const struct file *f, int fd)
+{
+    struct list *b = item_bucket(ep, f, fd);
+    struct epitem *it;
+    list_for_each_entry (it, b, hash_link) {
+        if (it->file == f && it->fd == fd) {
+            return it;
+        }
+    }
+    return NULL;
+}
+
+static struct list *buckets_new(unsigned nr)
+{
+    struct list *b = kmalloc(nr * sizeof(*b), GFP_KERNEL);
+    for (unsigned i = 0; b && i < nr; i++) {
+        list_init(&b[i]);
+    }
+    return b;
+}
+
+// Twice the buckets; without memory long chains do.
+static void epoll_grow_locked(struct epoll *ep)
+{
+    struct list *old = ep->buckets, *b = buckets_new(2 * ep->nr_buckets);
+    unsigned nr_old = ep->nr_buckets;
+    struct epitem *it, *tmp;
+    if (!b) {
+        return;
+    }
+    ep->buckets = b;
+    ep->nr_buckets *= 2;
+    for (unsigned i = 0; i < nr_old; i++) {
+        list_for_each_entry_safe (it, tmp, &old[i], hash_link) {
+            list_del(&it->hash_link);
+            list_add_tail(item_bucket(ep, it->file, it->fd), &it->hash_link);
+        }
+    }
+    kfree(old);
+}
+
+static void item_link(struct epitem *it)
+{
+    spin_lock(&links_lock);
+    it->next = load_relaxed(&it->file->watched);
+    store_relaxed(&it->file->watched, it);
+    spin_unlock(&links_lock);
+}
+
+static void item_unlink(struct epitem *it)
+{
+    spin_lock(&links_lock);
+    struct epitem *p = load_relaxed(&it->file->watched);
+    if (p == it) {
+        store_relaxed(&it->file->watched, it->next);
+    } else {
+        while (p->next != it) {
+            p = p->next;
+        }
+        p->next = it->next;
+    }
+    spin_unlock(&links_lock);
+}
+
+static void item_remove_locked(struct epitem *it)
+{
+    struct epoll *ep = it->ep;
+    for (unsigned i = 0; i < it->nr_watches; i++) {
+        waitq_unwatch(it->watch[i].q, &it->watch[i].watcher);
+    }
+    unsigned long flags = spin_lock_irq(&ep->ready_lock);
+    if (it->queued) {
+        list_del(&it->ready_link);
+    }
+    spin_unlock_irq(&ep->ready_lock, flags);
+    list_del(&it->hash_link);
+    ep->nr_items--;
+    item_unlink(it);
+    kfree(it);
+}
+
+static int item_add_locked(struct epoll *ep, struct file *f, int fd, const struct epoll_event *ev)
+{
+    if (item_find_locked(ep, f, fd)) {
+        return -EEXIST;
+    }
+    struct epitem *it = kzalloc(sizeof(*it), GFP_KERNEL);
+    if (!it) {
+        return -ENOMEM;
+    }
+    if (ep->nr_items >= 2 * ep->nr_buckets) {
+        epoll_grow_locked(ep);
+    }
+    it->ep = ep;
+    it->file = f;
+    it->fd = fd;
+    it->data = ev->data;
+    store_relaxed(&it->events, ev->events | EPOLL_ALWAYS);
+    list_add_tail(item_bucket(ep, f, fd), &it->hash_link);
+    ep->nr_items++;
+    item_link(it);
+    struct item_pollq pq = {.pollq.queue = item_pollq_queue, .item = it};
+    if (f->ops->poll(f, &pq.pollq) & load_relaxed(&it->events) & ~EPOLL_HOW) {
+        item_queue(it);
+        epoll_wake(ep);
+    }
+    return 0;
+}
+
+static int item_change_locked(struct epitem *it, const struct epoll_event *ev)
+{
+    if (load_relaxed(&it->events) & EPOLLEXCLUSIVE) {
+        return -EINVAL;
+    }
+    it->data = ev->data;
+    // Before the look at the file: who makes something true after it sees what is wanted now.
+    store_seq(&it->events, ev->events | EPOLL_ALWAYS); // pairs with item_notify, by the file's lock
+    if (item_poll(it)) {
+        item_queue(it);
+        epoll_wake(it->ep);
+    }
+    return 0;
+}
+
+void epoll_file_gone(struct file *f)
+{
+    for (;;) {
+        spin_lock(&links_lock);
+        struct epitem *it = load_relaxed(&f->watched);
+        struct epoll *ep = it ? it->ep : NULL;
+        if (ep) {
+            fetch_add_relaxed(&ep->ref, 1);
+        }
+        spin_unlock(&links_lock);
+        if (!ep) {
+            return;
+        }
+        mutex_lock(&ep->lock);
+        spin_lock(&links_lock); // has the epoll removed it meanwhile?
+        struct epitem *p = load_relaxed(&f->watched);
+        while (p && p->ep != ep) {
+            p = p->next;
+        }
+        spin_unlock(&links_lock);
+        if (p) {
+            item_remove_locked(p);
+        }
+        mutex_unlock(&ep->lock);
+        epoll_put(ep);
+    }
+}
+
+// ---- Epolls in epolls
+// -----------------------------------------------------------------------------
+
+// links_lock held. How many epolls stand above this one, or LEVEL_MAX and more: too many, or `inner`
+// is among them.
+static unsigned height_locked(const struct epoll *ep, const struct epoll *inner)
+{
+    unsigned height = 0;
+    if (ep == inner) {
+        return LEVEL_MAX + 1;
+    }
+    for (struct epitem *it = load_relaxed(&ep->file->watched); it; it = it->next) {
+        unsigned above = height_locked(it->ep, inner) + 1;
+        height = max(height, above);
+        if (height > LEVEL_MAX) {
+            break;
+        }
+    }
+    return height;
+}
+
+static void raise_locked(struct epoll *ep, unsigned level)
+{
+    if (ep->level >= level) {
+        return;
+    }
+    ep->level = level;
+    ep->lock.rank = (u16)(RANK_EPOLL + LEVEL_MAX - level);
+    ep->ready_lock.rank = (u16)(RANK_EPOLL_WAIT + level);
+    ep->wait.lock.rank = ep->poll_wait.lock.rank = ep->ready_lock.rank;
+    for (struct epitem *it = load_relaxed(&ep->file->watched); it; it = it->next) {
+        raise_locked(it->ep, level + 1);
+    }
+}
+
+// ep is to watch inner.
+static int graph_check(struct epoll *ep, struct epoll *inner)
+{
+    int err = -ELOOP;
+    spin_lock(&links_lock);
+    if (inner->level + 1 + height_locked(ep, inner) <= LEVEL_MAX) {
+        raise_locked(ep, inner->level + 1);
+        err = 0;
+    }
+    spin_unlock(&links_lock);
+    return err;
+}
+
+// ---- The calls
+// --------------------------------------------------------------------------------------
+
+static void epoll_release(struct file *f)
+{
+    struct epoll *ep = f->private;
+    mutex_lock(&ep->lock);
+    for (unsigned i = 0; i < ep->nr_buckets; i++) {
+        struct epitem *it, *tmp;
+        list_for_each_entry_safe (it, tmp, &ep->buckets[i], hash_link) {
+            item_remove_locked(it);
+        }
+        cond_resched();
+    }
+    mutex_unlock(&ep->lock);
+    epoll_put(ep);
+}
+
+static const struct file_ops epoll_fops = {
+    .poll = epoll_poll,
+    .release = epoll_release,
+};
+
+static s64 do_epoll_create(u32 flags)
+{
+    struct file *f;
+    if (flags & ~(u32)O_CLOEXEC) {
+        return -EINVAL;
+    }
+    struct epoll *ep = kzalloc(sizeof(*ep), GFP_KERNEL);
+    struct list *b = ep ? buckets_new(BUCKETS_FIRST) : NULL;
+    if (!b) {
+        kfree(ep);
+        return -ENOMEM;
+    }
+    store_relaxed(&ep->ref, 1);
+    ep->buckets = b;
+    ep->nr_buckets = BUCKETS_FIRST;
+    mutex_init(&ep->lock, RANK_EPOLL_LAST);
+    spin_init(&ep->ready_lock, RANK_EPOLL_WAIT);
+    list_init(&ep->ready);
+    waitq_init(&ep->wait);
+    waitq_init(&ep->poll_wait);
+    ep->wait.lock.rank = ep->poll_wait.lock.rank = RANK_EPOLL_WAIT;
+    int err = anon_file_open("anon_inode:[eventpoll]", &epoll_fops, O_RDWR, ep, &f);
+    if (err) {
+        epoll_put(ep);
+        return err;
+    }
+    ep->file = f;
+    return fd_install(f, flags);
+}
+
+s64 sys_epoll_create(const u64 *a)
+{
+    return (s32)a[0] <= 0 ? -EINVAL : do_epoll_create(0);
+}
+
+s64 sys_epoll_create1(const u64 *a)
+{
+    return do_epoll_create((u32)a[0]);
+}
+
+static int epoll_change(struct epoll *ep, int op, struct file *f, int fd,
+                        const struct epoll_event *ev)
+{
+    bool nested = op == EPOLL_CTL_ADD && f->ops == &epoll_fops;
+    int err = 0;
+    if (nested) {
+        mutex_lock(&graph_lock);
+        err = graph_check(ep, f->private);
+        if (err) {
+            mutex_unlock(&graph_lock);
+            return err;
+        }
+    }
+    mutex_lock(&ep->lock);
+    struct epitem *it = op == EPOLL_CTL_ADD ? NULL : item_find_locked(ep, f, fd);
+    if (op == EPOLL_CTL_ADD) {
+        err = item_add_locked(ep, f, fd, ev);
+    } else if (!it) {
+        err = -ENOENT;
+    } else if (op == EPOLL_CTL_MOD) {
+        err = item_change_locked(it, ev);
+    } else {
+        item_remove_locked(it);
+    }
+    mutex_unlock(&ep->lock);
+    if (nested) {
+        mutex_unlock(&graph_lock);
+    }
+    return err;
+}
+
+static int epoll_ctl_check(const struct file *epf, int op, const struct file *f,
+                           const struct epoll_event *ev)
+{
+    if (!f->ops->poll) {
+        return -EPERM; // always ready: nothing to wait for
+    }
+    if (f == epf || epf->ops != &epoll_fops) {
+        return -EINVAL;
+    }
+    if (op != EPOLL_CTL_DEL && (ev->events & EPOLLEXCLUSIVE)) {
+        if (op == EPOLL_CTL_MOD || f->ops == &epoll_fops || (ev->events & ~EXCLUSIVE_OK)) {
+            return -EINVAL;
+        }
+    }
+    return op >= EPOLL_CTL_ADD && op <= EPOLL_CTL_MOD ? 0 : -EINVAL;
+}
+
+s64 sys_epoll_ctl(const u64 *a)
+{
+    int op = (int)a[1], fd = (int)a[2];
+    struct epoll_event ev = {0};
+    if (op != EPOLL_CTL_DEL && arch_copy_from_user(&ev, (const void *)a[3], sizeof(ev))) {
+        return -EFAULT;
+    }
+    struct file *epf = fd_get((int)a[0]), *f = epf ? fd_get(fd) : NULL;
+    s64 r = -EBADF;
+    if (f) {
+        r = epoll_ctl_check(epf, op, f, &ev);
+        if (!r) {
+            r = epoll_change(epf->private, op, f, fd, &ev);
+        }
+        file_put(f);
+    }
+    if (epf) {
+        file_put(epf);
+    }
+    return r;
+}
+
+static s64 epoll_wait_until(struct epoll *ep, u64 user, unsigned max_events, u64 deadline)
+{
+    for (;;) {
+        s64 n = epoll_collect(ep, user, max_events);
+        if (n || deadline == 0) {
+            return n;
+        }
+        struct waiter w = {0};
+        int r = 1;
+        while (r > 0) {
+            waitq_prepare(&ep->wait, &w, THREAD_SLEEPING);
+            if (epoll_has_ready(ep)) {
+                break;
+            }
+            r = thread_signal_pending() ? -EINTR : schedule_until(deadline);
+        }
+        waitq_finish(&ep->wait, &w);
+        if (r <= 0) {
+            n = epoll_collect(ep, user, max_events);
+            return n ? n : r;
+        }
+    }
+}
+
+static s64 do_epoll_wait(int fd, u64 user, s32 max_events, u64 deadline)
+{
+    if (max_events <= 0 || (u64)max_events > EVENTS_MAX) {
+        return -EINVAL;
+    }
+    struct file *f = fd_get(fd);
+    if (!f) {
+        return -EBADF;
+    }
+    s64 r = -EINVAL;
+    if (f->ops == &epoll_fops) {
+        r = epoll_wait_until(f->private, user, (unsigned)max_events, deadline);
+    }
+    file_put(f);
+    // The time that is left is not kept anywhere, so only an endless wait can start again.
+    return r == -EINTR && deadline == TIME_NEVER ? -ERESTARTNOHAND : r;
+}
+
+static u64 deadline_of_ms(s32 ms)
+{
+    return ms < 0 ? TIME_NEVER : poll_deadline_in((u64)ms * 1000000);
+}
+
+s64 sys_epoll_wait(const u64 *a)
+{
+    return do_epoll_wait((int)a[0], a[1], (s32)a[2], deadline_of_ms((s32)a[3]));
+}
+
+s64 sys_epoll_pwait(const u64 *a)
+{
+    int err = signal_mask_swap_user(a[4], a[5]);
+    return err ? err : do_epoll_wait((int)a[0], a[1], (s32)a[2], deadline_of_ms((s32)a[3]));
+}
+
+s64 sys_epoll_pwait2(const u64 *a)
+{
+    u64 deadline;
+    int err = poll_deadline_user(a[3], &deadline);
+    if (!err) {
+        err = signal_mask_swap_user(a[4], a[5]);
+    }
+    return err ? err : do_epoll_wait((int)a[0], a[1], (s32)a[2], deadline);
+}
