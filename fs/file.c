@@ -48,15 +48,20 @@ void file_put(struct file *f)
 
 static const struct file_ops path_fops; // O_PATH: names a file, cannot touch it
 
-int file_open_ops(struct inode *inode, const struct file_ops *ops, unsigned flags, char *path,
-                  void *private, struct file **out)
+struct file *file_blank(void)
 {
-    struct file *f = kmem_cache_alloc(file_cache, GFP_KERNEL | GFP_ZERO);
+    return kmem_cache_alloc(file_cache, GFP_KERNEL | GFP_ZERO);
+}
+
+void file_blank_free(struct file *f)
+{
+    kmem_cache_free(file_cache, f);
+}
+
+static int file_open_ops_blank(struct file *f, struct inode *inode, const struct file_ops *ops,
+                               unsigned flags, char *path, void *private)
+{
     int err = 0;
-    if (!f) {
-        kfree(path);
-        return -ENOMEM;
-    }
     store_relaxed(&f->ref, 1);
     store_relaxed(&f->flags, flags & ~(O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_CLOEXEC));
     f->ops = ops;
@@ -73,16 +78,38 @@ int file_open_ops(struct inode *inode, const struct file_ops *ops, unsigned flag
     }
     if (err) {
         file_destroy(f); // was never open: no release
-        return err;
     }
-    *out = f;
-    return 0;
+    return err;
+}
+
+static const struct file_ops *inode_ops_for(const struct inode *inode, unsigned flags)
+{
+    return (flags & O_PATH) ? &path_fops : inode->fops;
+}
+
+int file_open_blank(struct file *f, struct inode *inode, unsigned flags, char *path)
+{
+    return file_open_ops_blank(f, inode, inode_ops_for(inode, flags), flags, path, NULL);
+}
+
+int file_open_ops(struct inode *inode, const struct file_ops *ops, unsigned flags, char *path,
+                  void *private, struct file **out)
+{
+    struct file *f = file_blank();
+    if (!f) {
+        kfree(path);
+        return -ENOMEM;
+    }
+    int err = file_open_ops_blank(f, inode, ops, flags, path, private);
+    if (!err) {
+        *out = f;
+    }
+    return err;
 }
 
 int file_open_inode(struct inode *inode, unsigned flags, char *path, struct file **out)
 {
-    const struct file_ops *ops = (flags & O_PATH) ? &path_fops : inode->fops;
-    return file_open_ops(inode, ops, flags, path, NULL, out);
+    return file_open_ops(inode, inode_ops_for(inode, flags), flags, path, NULL, out);
 }
 
 ssize_t file_read_kernel(struct file *f, u64 pos, void *buf, size_t n)

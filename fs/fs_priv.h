@@ -20,13 +20,19 @@ struct super *super_new(const char *type, u32 magic); // NULL: no memory
 // Cover the directory `at` by a file system's root (whose reference is taken over). Namespace
 // locked. -EBUSY: already a mount point.
 int mount_locked(struct inode *at, struct inode *root, const char *where);
-// The path of a directory: allocated; NULL: no memory or removed. Namespace locked.
-char *dir_path_locked(struct inode *dir);
+// The path of a directory, allocated. 0, -ENOENT: it was removed, -ENOMEM. Namespace locked.
+int dir_path_locked(struct inode *dir, char **out);
 
 // --- file.c ---
 void vfs_file_init(void);
 // Open an inode (a reference is taken). path: allocated, taken over, may be NULL. 0 or errno.
 int file_open_inode(struct inode *inode, unsigned flags, char *path, struct file **out);
+// The same in two steps, for a caller that must not run out of memory between them. A blank file
+// (NULL: no memory) is given to file_open_blank, which frees it when it fails, or to
+// file_blank_free.
+struct file *file_blank(void);
+void file_blank_free(struct file *f);
+int file_open_blank(struct file *f, struct inode *inode, unsigned flags, char *path);
 
 // The same with these operations instead of the inode's, and f->private set. release is not called
 // if this fails.

@@ -3,16 +3,19 @@
 #include <proc.h>
 #include "fs_priv.h"
 
-// The path of what the walk found, for /proc; NULL if there is no memory for it.
-static char *walk_path(struct walk *w, struct inode *inode)
+// The path of what the walk stands before, inode if that is there already, for /proc. *out stays
+// NULL in a directory that was removed. 0 or -ENOMEM.
+static int walk_path(struct walk *w, struct inode *inode, char **out)
 {
+    bool is_dir = inode && S_ISDIR(inode->mode);
     char *dir, *path;
-    if (S_ISDIR(inode->mode)) {
-        return dir_path_locked(inode);
+    int err = dir_path_locked(is_dir ? inode : w->dir, &dir);
+    if (err) {
+        return err == -ENOENT ? 0 : err;
     }
-    dir = dir_path_locked(w->dir);
-    if (!dir) {
-        return NULL;
+    if (is_dir) {
+        *out = dir;
+        return 0;
     }
     size_t n = strlen(dir), m = strlen(w->name);
     path = kmalloc(n + m + 2, GFP_KERNEL);
@@ -21,9 +24,10 @@ static char *walk_path(struct walk *w, struct inode *inode)
         n -= n == 1; // the root's slash
         path[n] = '/';
         memcpy(path + n + 1, w->name, m + 1);
+        *out = path;
     }
     kfree(dir);
-    return path;
+    return path ? 0 : -ENOMEM;
 }
 
 static int open_create(struct walk *w, u32 mode, struct inode **out)
@@ -50,8 +54,9 @@ static int open_check(const struct inode *i, unsigned flags)
     return 0;
 }
 
-// Namespace locked: find or make it.
-static int open_find(struct walk *w, unsigned flags, u32 mode, struct inode **out, bool *created)
+// Namespace locked: find or make it. Making it is the last that can fail.
+static int open_find(struct walk *w, unsigned flags, u32 mode, struct inode **out, char **path,
+                     bool *created)
 {
     bool excl = (flags & O_CREAT) && (flags & O_EXCL);
     int err;
@@ -61,24 +66,56 @@ static int open_find(struct walk *w, unsigned flags, u32 mode, struct inode **ou
     err = walk_last(w, !(flags & O_NOFOLLOW) && !excl, out);
     if (err == -ENOENT && w->absent && (flags & O_CREAT)) {
         *created = true;
-        return w->trailing ? -EISDIR : open_create(w, mode, out);
+        err = w->trailing ? -EISDIR : walk_path(w, NULL, path);
+        return err ? err : open_create(w, mode, out);
     }
     if (err) {
         return err;
     }
     err = excl ? -EEXIST : open_check(*out, flags);
+    if (!err) {
+        err = walk_path(w, *out, path);
+    }
     if (err) {
         inode_put(*out);
     }
     return err;
 }
 
-int vfs_open_at(struct inode *start, const char *path, unsigned flags, u32 mode, struct file **out)
+// f is blank and consumed.
+static int open_with(struct file *f, struct inode *start, const char *path, unsigned flags,
+                     u32 mode)
 {
     struct walk w;
     struct inode *inode;
     char *full = NULL;
     bool created = false;
+    int err = walk_begin(&w, start, path);
+    if (!err) {
+        err = open_find(&w, flags, mode, &inode, &full, &created);
+    }
+    walk_end(&w);
+    if (err) {
+        kfree(full);
+        file_blank_free(f);
+        return err;
+    }
+    if ((flags & O_TRUNC) && S_ISREG(inode->mode) && !created && inode->fops &&
+        inode->fops->truncate) {
+        err = inode->fops->truncate(inode, 0);
+    }
+    if (err) {
+        kfree(full);
+        file_blank_free(f);
+    } else {
+        err = file_open_blank(f, inode, flags, full);
+    }
+    inode_put(inode);
+    return err;
+}
+
+int vfs_open_at(struct inode *start, const char *path, unsigned flags, u32 mode, struct file **out)
+{
     if (flags & O_PATH) {
         flags &= O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
     }
@@ -88,26 +125,13 @@ int vfs_open_at(struct inode *start, const char *path, unsigned flags, u32 mode,
     if ((flags & O_CREAT) && (flags & O_DIRECTORY)) {
         return -EINVAL;
     }
-    int err = walk_begin(&w, start, path);
+    struct file *f = file_blank(); // first: a file that open has made must not be left behind
+    if (!f) {
+        return -ENOMEM;
+    }
+    int err = open_with(f, start, path, flags, mode);
     if (!err) {
-        err = open_find(&w, flags, mode, &inode, &created);
+        *out = f;
     }
-    if (!err) {
-        full = walk_path(&w, inode);
-    }
-    walk_end(&w);
-    if (err) {
-        return err;
-    }
-    if ((flags & O_TRUNC) && S_ISREG(inode->mode) && !created && inode->fops &&
-        inode->fops->truncate) {
-        err = inode->fops->truncate(inode, 0);
-    }
-    if (err) {
-        kfree(full);
-    } else {
-        err = file_open_inode(inode, flags, full, out);
-    }
-    inode_put(inode);
     return err;
 }

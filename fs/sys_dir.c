@@ -434,12 +434,12 @@ s64 sys_getdents64(const u64 *a)
 s64 sys_getcwd(const u64 *a)
 {
     struct inode *cwd = cwd_get();
-    s64 r = -ENOENT;
+    char *path;
     mutex_lock(&vfs_lock);
-    char *path = dir_path_locked(cwd);
+    s64 r = dir_path_locked(cwd, &path);
     mutex_unlock(&vfs_lock);
     inode_put(cwd);
-    if (path) {
+    if (!r) {
         size_t n = strlen(path) + 1;
         r = n > a[1] ? -ERANGE : arch_copy_to_user((void *)a[0], path, n) ? -EFAULT : (s64)n;
         kfree(path);

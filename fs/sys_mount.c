@@ -23,8 +23,11 @@ static int mount_type(const char *type, struct inode *at)
         return -ENOMEM;
     }
     mutex_lock(&vfs_lock);
-    char *where = dir_path_locked(at); // kept for ever, as the mount is
-    int err = where ? mount_locked(at, root, where) : -ENOENT;
+    char *where = NULL; // kept for ever, as the mount is
+    int err = dir_path_locked(at, &where);
+    if (!err) {
+        err = mount_locked(at, root, where);
+    }
     mutex_unlock(&vfs_lock);
     if (err) {
         kfree(where);

@@ -140,12 +140,12 @@ static ssize_t dir_path_len(struct inode *d)
     return (ssize_t)len;
 }
 
-char *dir_path_locked(struct inode *dir)
+int dir_path_locked(struct inode *dir, char **out)
 {
     ssize_t len = dir_path_len(dir);
     char *path = len < 0 ? NULL : kmalloc((size_t)len + 2, GFP_KERNEL);
     if (!path) {
-        return NULL;
+        return len < 0 ? -ENOENT : -ENOMEM;
     }
     path[0] = '/';
     path[max(len, (ssize_t)1)] = '\0';
@@ -155,7 +155,8 @@ char *dir_path_locked(struct inode *dir)
         *end = '/';
         memcpy(end + 1, dir->name, n);
     }
-    return path;
+    *out = path;
+    return 0;
 }
 
 // ---- Boot

@@ -52,7 +52,7 @@ void slab_drain_local(void);
 // Fault injection (mm/inject.c). A rule names a call site (a function's name, or "*") and fails its
 // n-th matching allocation, or every n-th. Set by the boot argument inject=SITE:N or
 // inject=SITE:every:N (repeatable with commas) or by writing that text to /proc/faultline/inject;
-// "off" clears. One predictable branch when unused.
+// "off" clears, "count" fails nothing. One predictable branch when unused.
 // Allocations that an allocator makes for itself (a slab's pages, magazines) are not counted.
 extern atomic_bool inject_active;
 bool inject_should_fail_slow(const char *site);
@@ -62,5 +62,8 @@ static inline bool inject_should_fail(const char *site)
 }
 int inject_set(const char *text); // replaces all rules. 0, or -EINVAL and nothing changed
 u64 inject_nr_failed(void);       // allocations failed on purpose since boot
+// The i-th site that has allocated since rules were last set: its name, allocations while rules
+// held, and those refused. false: no i-th. Any context that may take a leaf lock.
+bool inject_seen_nth(unsigned i, const char **site, u64 *nr, u64 *failed);
 
 #endif

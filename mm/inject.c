@@ -4,6 +4,11 @@
 // SITE is the allocating function's name or "*". Rules are replaced as a whole. The allocators test
 // inject_active, which is false nearly always; only then do they come here.
 //
+// While rules hold, or "count", which is no rule and fails nothing, each site that allocates is
+// noted with how often it did and how often it was refused. That is how a test knows that an
+// operation allocates at all, and has reached every place where it does. "off" keeps the notes for
+// reading; setting rules begins new ones. A site beyond MAX_SEEN is not noted.
+//
 // inject_lock [RANK_SPIN_MISC, a leaf] protects rules and counts: they are exact, and the cost does
 // not matter while a test injects faults.
 #include <k/errno.h>
@@ -13,6 +18,7 @@
 
 #define MAX_RULES 16
 #define MAX_SITE  64
+#define MAX_SEEN  128
 
 struct inject_rule {
     char site[MAX_SITE];
@@ -21,12 +27,19 @@ struct inject_rule {
     bool every;
 };
 
+struct inject_seen {
+    const char *site;
+    u64 nr, nr_failed;
+};
+
 atomic_bool inject_active;
 
 static struct spinlock inject_lock = SPINLOCK_INIT(RANK_SPIN_MISC);
 static struct inject_rule rules[MAX_RULES]; // [inject_lock]
 static unsigned nr_rules;                   // [inject_lock]
 static u64 nr_failed;                       // [inject_lock]
+static struct inject_seen seen[MAX_SEEN];   // [inject_lock]
+static unsigned nr_seen;                    // [inject_lock]
 
 static bool rule_fires(struct inject_rule *r, const char *site)
 {
@@ -35,6 +48,37 @@ static bool rule_fires(struct inject_rule *r, const char *site)
     }
     r->count++;
     return r->every ? r->count % r->n == 0 : r->count == r->n;
+}
+
+// Names of inlined functions may exist more than once: compare the text.
+static void site_note_locked(const char *site, bool failed)
+{
+    unsigned i = 0;
+
+    while (i < nr_seen && strcmp(seen[i].site, site) != 0) {
+        i++;
+    }
+    if (i == MAX_SEEN) {
+        return;
+    }
+    if (i == nr_seen) {
+        seen[nr_seen++] = (struct inject_seen){.site = site};
+    }
+    seen[i].nr++;
+    seen[i].nr_failed += failed;
+}
+
+bool inject_seen_nth(unsigned i, const char **site, u64 *nr, u64 *failed)
+{
+    spin_lock(&inject_lock);
+    bool found = i < nr_seen;
+    if (found) {
+        *site = seen[i].site;
+        *nr = seen[i].nr;
+        *failed = seen[i].nr_failed;
+    }
+    spin_unlock(&inject_lock);
+    return found;
 }
 
 bool inject_should_fail_slow(const char *site)
@@ -49,6 +93,7 @@ bool inject_should_fail_slow(const char *site)
         fail |= rule_fires(&rules[i], site); // no short cut: every rule counts
     }
     nr_failed += fail;
+    site_note_locked(site, fail);
     spin_unlock(&inject_lock);
     return fail;
 }
@@ -110,12 +155,20 @@ static int rules_parse(struct inject_rule *out, const char *text)
     }
 }
 
+static bool text_is(const char *text, const char *word)
+{
+    size_t n = strlen(word);
+
+    return strncmp(text, word, n) == 0 && (!text[n] || strcmp(text + n, "\n") == 0);
+}
+
 int inject_set(const char *text)
 {
     struct inject_rule parsed[MAX_RULES]; // 1.3 KiB of stack
+    bool off = text_is(text, "off");
     int nr = 0;
 
-    if (strcmp(text, "off") != 0 && strcmp(text, "off\n") != 0) {
+    if (!off && !text_is(text, "count")) {
         nr = rules_parse(parsed, text);
         if (nr < 0) {
             return nr;
@@ -124,7 +177,8 @@ int inject_set(const char *text)
     spin_lock(&inject_lock);
     memcpy(rules, parsed, (size_t)nr * sizeof(parsed[0]));
     nr_rules = (unsigned)nr;
-    store_relaxed(&inject_active, nr > 0);
+    nr_seen = off ? nr_seen : 0;
+    store_relaxed(&inject_active, !off);
     spin_unlock(&inject_lock);
     return 0;
 }

@@ -259,7 +259,14 @@ static int store_max_map_count(const char *text)
 
 static size_t show_inject(char *buf, size_t size)
 {
-    return (size_t)snprintf(buf, size, "%s\n", load_relaxed(&inject_active) ? "on" : "off");
+    const char *site;
+    u64 nr, failed;
+    int n = snprintf(buf, size, "%s\n", load_relaxed(&inject_active) ? "on" : "off");
+    for (unsigned i = 0; inject_seen_nth(i, &site, &nr, &failed) && (size_t)n < size; i++) {
+        n += snprintf(buf + n, size - (size_t)n, "%s %lu %lu\n", site, (unsigned long)nr,
+                      (unsigned long)failed);
+    }
+    return min((size_t)n, size);
 }
 
 // Wait until what was freed is counted as free: for tests that look for leaks.

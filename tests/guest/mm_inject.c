@@ -1,4 +1,4 @@
-// TEST: smp=1,2 scheme=rcu,mmap_lock timeout=120
+// TEST: smp=1,2,4 scheme=rcu,mmap_lock timeout=120
 // Each allocation of each call that changes the address space fails in turn: the call says ENOMEM
 // and nothing has changed; nothing leaks. (Faultline only.)
 #include "mm_test.h"

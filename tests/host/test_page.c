@@ -250,7 +250,19 @@ static void test_inject(void **state)
     assert_int_equal(inject_set("x:y"), -EINVAL); // and the old rules stay
     assert_non_null(alloc_here());
     assert_null(alloc_here());
+    const char *site = NULL;
+    u64 nr = 0, failed = 0;
+    assert_true(inject_seen_nth(0, &site, &nr, &failed));
+    assert_string_equal(site, "alloc_here");
+    assert_true(nr == 12 && failed == 6);
+    assert_false(inject_seen_nth(1, &site, &nr, &failed));
+    assert_int_equal(inject_set("count\n"), 0);
+    assert_false(inject_seen_nth(0, &site, &nr, &failed));
+    assert_non_null(alloc_here());
     assert_int_equal(inject_set("off"), 0);
+    assert_non_null(alloc_here());
+    assert_true(inject_seen_nth(0, &site, &nr, &failed));
+    assert_true(nr == 1 && failed == 0);
     assert_false(inject_active);
     give_all_back();
 }
