@@ -33,17 +33,20 @@ struct fault {
 // file's end, or it cannot be read), -ENOMEM. Sleeps; holds nothing. Any address space.
 int mm_fault(struct mm *mm, vaddr_t addr, unsigned access);
 
+// The rest of fault_lock_table, for a table that is locked but not as usual.
+bool fault_lock_odd(struct fault *f);
+
 // Lock f's leaf table: true, locked, when it is attached and the scheme says the VMA is live.
 // false: unlocked; start again with -EAGAIN. (Inline, like the next ones: they are the path.)
 static inline bool fault_lock_table(struct fault *f)
 {
     yield_point("fault lock");
     spin_lock(&f->table->ptl);
-    if (likely(!f->table->detached && f->mm->scheme->fault_live(f))) {
+    if (likely(!(load_relaxed(&f->table->state) & (PT_DETACHED | PT_FORKING)) &&
+               f->mm->scheme->fault_live(f))) {
         return true;
     }
-    spin_unlock(&f->table->ptl);
-    return false;
+    return fault_lock_odd(f);
 }
 
 static inline void fault_unlock_leaf(struct fault *f)
@@ -62,6 +65,20 @@ static inline bool fault_lock_leaf(struct fault *f)
     }
     fault_unlock_leaf(f);
     return false;
+}
+
+// May the one who holds the lock of its table make a private, anonymous page writable? Yes when no
+// fork has shared it, or all others have let go of it: new holders would need this lock.
+static inline bool anon_page_is_ours(struct page *page)
+{
+    if (likely(!(load_relaxed(&page->flags) & PG_SHARED))) {
+        return true; // whatever holds it beside the entry has pinned it, and is to see the write
+    }
+    if (load_acquire(&page->ref) != 1) { // pairs with page_put: its reads of the page came before
+        return false;
+    }
+    fetch_and_seq(&page->flags, ~(unsigned)PG_SHARED);
+    return true;
 }
 
 // A page for private use, contents undefined: f->anon or this CPU's list; NULL: return -ENOMEM.

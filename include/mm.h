@@ -14,6 +14,7 @@
 #include <k/rcu.h>
 #include <k/types.h>
 #include <maple.h>
+#include <sched.h>
 
 struct file;
 struct mm_scheme;
@@ -29,6 +30,13 @@ struct mm_cpu {
     s64 nr_tables;        // page-table pages, the root included (sum over CPUs)
     u64 pad[2];
 } cache_aligned;
+
+// How far a fork of this address space is (mm/fork.c).
+enum fork_phase {
+    FORK_NONE = 0,
+    FORK_PROTECT, // leaf tables are being closed to writes, then flushed: writers wait
+    FORK_COPY,    // the instant has passed; tables are copied one by one and opened again
+};
 
 struct mm {
     struct maple_tree vmas;       // [r,E] see mm_tree(); its last line goes on below
@@ -47,6 +55,12 @@ struct mm {
 
     struct mutex edit_lock cache_aligned; // writers, one at a time
     struct rwsem mmap_lock cache_aligned; // [s] scheme mmap_lock only
+
+    // A fork under way, whose caller holds the edit lock.
+    atomic_uint fork_phase cache_aligned; // [a] enum fork_phase
+    atomic_int fork_error;                // [a] it has failed: tables are opened, not copied
+    struct mm *fork_child;                // [E] stays while a table is closed (its lock held)
+    struct waitq fork_wait;               // for the end of FORK_PROTECT
 
     atomic_ulong cpus cache_aligned; // [a] CPUs that may hold translations; see mm_cpus()
     atomic_ulong tlb_gen;            // [a] bumped before each shootdown
@@ -73,11 +87,12 @@ void mm_init(void); // boot: caches, zero page, scheme choice (mm.scheme=NAME), 
 // An empty address space under the named scheme (NULL: the boot default). NULL: no memory.
 struct mm *mm_create(const struct mm_scheme *scheme);
 // fork: a child with the parent's mappings, whose private pages both share until one of them
-// writes. What the child finds is what the parent's memory held at one instant during the call; the
-// parent's other threads go on. MADV_DONTFORK and MADV_WIPEONFORK are honoured; memory locks are not
-// inherited, mlockall's neither (fork(2), mlock(2)). The child has one user, the caller, who gives it
-// to a thread or lets go with mm_put; scheme, brk and stack are the parent's. 0; -ENOMEM, and the
-// parent is as it was. The caller is a user of the parent and holds no lock. Sleeps. mm/fork.c
+// writes. What the child finds is what the parent's memory held at one instant during the call;
+// the parent's other threads go on. MADV_DONTFORK and MADV_WIPEONFORK are honoured; memory locks
+// are not inherited, mlockall's neither (fork(2), mlock(2)). The child has one user, the caller,
+// who gives it to a thread or lets go with mm_put; scheme, brk and stack are the parent's. 0;
+// -ENOMEM, and the parent is as it was. The caller is a user of the parent and holds no lock.
+// Sleeps. mm/fork.c
 int mm_fork(struct mm *parent, struct mm **out);
 void mm_get(struct mm *mm); // one more user
 void mm_put(struct mm *mm); // the last user unmaps everything (sleeps)

@@ -25,10 +25,19 @@ enum page_flag {
     PG_SLAB = 1u << 5,
     PG_BUDDY = 1u << 6,  // free, first page of its block
     PG_LOCKED = 1u << 7, // being read in
+    PG_SHARED = 1u << 8, // anonymous: a fork gave it to others as well; no entry is writable
     // DEBUG=1 only, the allocator's own:
-    PG_FREE = 1u << 8,     // every page that is free, wherever it waits
-    PG_POISONED = 1u << 9, // free, and its bytes are PAGE_POISON
-    PG_RCU = 1u << 10,     // page_free_rcu was called
+    PG_FREE = 1u << 9,      // every page that is free, wherever it waits
+    PG_POISONED = 1u << 10, // free, and its bytes are PAGE_POISON
+    PG_RCU = 1u << 11,      // page_free_rcu was called
+};
+
+// What a page-table page has been through.
+enum table_state {
+    PT_DETACHED = 1, // unlinked from its parent; final
+    PT_FORKING = 2, // a fork has yet to copy it: its entries may not be written through nor changed
+                    // to allow it (mm/fork.c). Leaf tables only.
+    PT_COPIES = 4,  // has held private copies of a file's pages; final. Leaf tables only.
 };
 
 #define PAGE_POISON 0x6b
@@ -42,10 +51,10 @@ struct page {
             u64 index;                         // [C] page number in the file
         };
         struct {                 // page-table page, PG_TABLE
-            struct spinlock ptl; // protects its entries, nr_used, detached
+            struct spinlock ptl; // protects its entries, nr_used, state
             u16 nr_used;         // [T] entries that are not empty
             u8 level;            // 0 is the leaf level; fixed
-            bool detached;       // [T] unlinked from its parent; set once
+            atomic_uchar state;  // [T to write] enum table_state
         };
         struct { // PG_SLAB
             void *slab_cache;
@@ -62,6 +71,7 @@ struct page {
         struct {     // PG_SLAB, the first page of a slab
             u32 slab_used, slab_total;
         };
+        struct page *fork_leaf; // [T] leaf table, PT_FORKING: the child's; NULL: nothing to copy
     };
 };
 _Static_assert(sizeof(struct page) == CACHE_LINE, "one page, one line: neighbours never share");

@@ -31,6 +31,8 @@ enum vma_flag {
     VMA_LOCKED = 1u << 8,      // mlock accounting
     VMA_LOCKONFAULT = 1u << 9, // ... without populating
     VMA_NORESERVE = 1u << 10,
+    VMA_DONTFORK = 1u << 11,   // madvise: a child does not get it
+    VMA_WIPEONFORK = 1u << 12, // madvise: a child finds zeroes; private and anonymous
 };
 
 #define VMA_ACCESS_FLAGS (VMA_READ | VMA_WRITE | VMA_EXEC)
@@ -133,6 +135,10 @@ void vma_plan_abort(struct edit *e);
 void vma_commit(struct edit *e);
 void vma_commit_live(struct edit *e); // part of finish; earlier where the caller must
 void vma_commit_finish(struct edit *e);
+
+// fork: give `to`, which nobody knows yet, the VMAs of `from`, whose edit lock is held. 0; -ENOMEM:
+// it has some of them. Sleeps.
+int vma_fork_all(struct mm *from, struct mm *to);
 
 // Could b directly after a be one VMA with it?
 bool vma_can_merge(const struct vma_spec *a, const struct vma_spec *b);

@@ -121,6 +121,7 @@ int fault_copy(struct fault *f, struct page *src)
         fault_unlock_leaf(f);
         return -EAGAIN;
     }
+    pt_state_set(f->table, PT_COPIES);
     fault_replace_locked(f);
     fault_unlock_leaf(f);
     return 0;
@@ -153,7 +154,7 @@ static int fault_write_anon(struct fault *f, struct page *src)
     if (!fault_lock_leaf(f)) {
         return -EAGAIN;
     }
-    if (load_acquire(&src->ref) == 1) { // new holders need this lock
+    if (anon_page_is_ours(src)) {
         pte_write(f->slot, pte_set_dirty(pte_set_prot(f->old, vma_prot(f->vma->flags, true))));
         fault_unlock_leaf(f);
         mmu_flush_page(f->addr);
@@ -226,6 +227,12 @@ int fault_present(struct fault *f)
     bool exec = f->access & FAULT_EXEC;
     pte_t e = f->old;
     if (pte_is_present(e) && (!write || pte_is_writable(e)) && (!exec || pte_is_exec(e))) {
+        if (write && (load_relaxed(&f->table->state) & PT_FORKING)) {
+            return -EAGAIN; // the way to the table permits no write
+        }
+        if (write) {
+            pt_open_leaf(f->mm, f->addr); // perhaps not opened yet
+        }
         mmu_flush_page(f->addr);
         return 0;
     }

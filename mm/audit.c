@@ -9,6 +9,8 @@
 //     a file's entry maps the file's page of that place   (truncate apart: it clears page->mapping
 //                                                          before the entry)
 //     an anonymous page is held and is not also a table, a slab or free
+//     one that several address spaces share is writable in none
+//     no table waits for a fork; one that holds private copies says so
 //     nr_used is the number of entries
 //
 // The sums (entries against the counters, tables against nr_tables) and "no empty table where there
@@ -71,6 +73,12 @@ static void audit_page(struct audit *a, const struct vma *v, vaddr_t addr, pte_t
             (flags & (PG_TABLE | PG_SLAB | PG_BUDDY | PG_FREE | PG_RCU))) {
             wrong(a, "a page that is free or something else", addr, flags);
         }
+        if ((flags & PG_SHARED) && pte_is_writable(e)) {
+            wrong(a, "a page that others share, writable", addr, flags);
+        }
+        if (v->ops && !(load_relaxed(&a->table->state) & PT_COPIES)) {
+            wrong(a, "a private copy in a table that says it has none", addr, flags);
+        }
     }
 }
 
@@ -96,14 +104,19 @@ static void audit_leaf(struct audit *a, struct page *table, vaddr_t base)
 {
     unsigned used = 0;
     spin_lock(&table->ptl);
-    for (unsigned i = 0; !table->detached && i < PT_ENTRIES; i++) {
+    unsigned state = load_relaxed(&table->state);
+    a->table = table;
+    if (state & PT_FORKING) {
+        wrong(a, "a table that waits for a fork, and there is none", base, state);
+    }
+    for (unsigned i = 0; !(state & PT_DETACHED) && i < PT_ENTRIES; i++) {
         pte_t e = pte_read(table_slot(table, base + i * PAGE_SIZE));
         if (!pte_is_empty(e)) {
             used++;
             audit_entry(a, base + i * PAGE_SIZE, e);
         }
     }
-    if (!table->detached && used != table->nr_used) {
+    if (!(state & PT_DETACHED) && used != table->nr_used) {
         wrong(a, "a leaf table's count is not its entries'", base, table->nr_used);
     }
     spin_unlock(&table->ptl);

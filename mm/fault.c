@@ -51,6 +51,17 @@ void fault_drop_page(struct fault *f)
     f->mkwrite_done = false;
 }
 
+// DOC: fork-write. A table that a fork has closed takes entries for reading only.
+bool fault_lock_odd(struct fault *f)
+{
+    if (!(load_relaxed(&f->table->state) & PT_DETACHED) && !(f->access & FAULT_WRITE) &&
+        f->mm->scheme->fault_live(f)) {
+        return true;
+    }
+    spin_unlock(&f->table->ptl);
+    return false;
+}
+
 static int fault_check_access(const struct vma *v, unsigned access)
 {
     unsigned need = access & FAULT_WRITE  ? VMA_WRITE
@@ -150,6 +161,7 @@ static cold int fault_slow(struct fault *f, int err)
         if (state == VMA_PENDING) {
             fault_wait_writer(f);
         }
+        fork_settle(f->mm, f->addr, f->access);
         return -EAGAIN;
     default:
         scheme->fault_leave(f);

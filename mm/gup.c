@@ -45,7 +45,8 @@ static struct page *gup_try(struct mm *mm, vaddr_t addr, bool write)
     struct page *t = pt_find_leaf_rcu(mm, addr);
     if (t) {
         spin_lock(&t->ptl);
-        pte_t e = t->detached ? pte_none() : pte_read(table_slot(t, addr));
+        unsigned not = PT_DETACHED | (write ? PT_FORKING : 0); // a write would reach the child
+        pte_t e = load_relaxed(&t->state) & not ? pte_none() : pte_read(table_slot(t, addr));
         if (pte_is_present(e) && (!write || pte_is_writable(e))) {
             page = pte_table_page(e);
             page_get(page);

@@ -112,10 +112,31 @@ static int madvise_remove(struct mm *mm, vaddr_t start, vaddr_t end)
     return hole ? -ENOMEM : 0;
 }
 
-static int advise_nothing(struct mm *mm, struct vma *v, vaddr_t start, vaddr_t end, void *arg)
+// What fork is to do with the range, kept in its VMAs. Other advice changes nothing anybody can see
+// and is accepted for every range that is mapped.
+static int advise_fork(struct mm *mm, struct vma *v, vaddr_t start, vaddr_t end, void *arg)
 {
-    (void)mm, (void)v, (void)start, (void)end, (void)arg;
-    return 0;
+    u32 flags = v->flags;
+    switch (*(int *)arg) {
+    case MADV_DONTFORK:
+        flags |= VMA_DONTFORK;
+        break;
+    case MADV_DOFORK:
+        flags &= ~(u32)VMA_DONTFORK;
+        break;
+    case MADV_WIPEONFORK:
+        if (v->file || (v->flags & VMA_SHARED)) {
+            return -EINVAL; // madvise(2)
+        }
+        flags |= VMA_WIPEONFORK;
+        break;
+    case MADV_KEEPONFORK:
+        flags &= ~(u32)VMA_WIPEONFORK;
+        break;
+    default:
+        break;
+    }
+    return flags == v->flags ? 0 : vma_set_flags(mm, v, start, end, flags);
 }
 
 static int madvise_populate(struct mm *mm, vaddr_t start, vaddr_t end, unsigned access)
@@ -135,7 +156,6 @@ static int madvise_populate(struct mm *mm, vaddr_t start, vaddr_t end, unsigned 
     return 0;
 }
 
-// Advice that changes nothing anybody can see is accepted for every range that is mapped.
 static bool advice_is_hint(int advice)
 {
     switch (advice) {
@@ -188,7 +208,7 @@ s64 mm_madvise(struct mm *mm, vaddr_t addr, u64 len, int advice)
     if (err) {
         return err;
     }
-    err = for_each_vma(mm, addr, end, zap ? advise_dontneed : advise_nothing, &advice);
+    err = for_each_vma(mm, addr, end, zap ? advise_dontneed : advise_fork, &advice);
     edit_end(&e);
     return err;
 }

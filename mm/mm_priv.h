@@ -16,6 +16,10 @@ bool stack_grow(struct mm *mm, vaddr_t addr);
 // populate.c: fault in [start, end); errors of mm_fault. Holes end it with -ENOMEM.
 int mm_populate(struct mm *mm, vaddr_t start, vaddr_t end, bool write_private);
 
+// fork.c: a fault could not go on, perhaps for a fork: wait for the instant, or copy the table of
+// addr in the fork's place. Sleeps.
+void fork_settle(struct mm *mm, vaddr_t addr, unsigned access);
+
 // Counters of this CPU in mm (no sleep between taking the pointer and using it).
 static inline struct mm_cpu *mm_this_cpu(struct mm *mm)
 {

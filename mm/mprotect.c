@@ -5,6 +5,7 @@
 // returns: the old VMA is dead, so no fault installs with the old rights (R34), and no CPU holds
 // the old translation (R8). A right that is given may show late in an entry: the fault repairs it.
 
+#include <fault.h>
 #include <k/errno.h>
 #include <k/rcu.h>
 #include <mm.h>
@@ -26,8 +27,7 @@ static pte_t protect_entry(pte_t e, u32 vma_flags)
     if (vma_flags & VMA_SHARED) {
         write = pte_is_writable(e);
     } else {
-        write = pte_is_writable(e) ||
-                (!(pf & (PG_FILE | PG_RESERVED)) && load_acquire(&page->ref) == 1);
+        write = pte_is_writable(e) || (!(pf & (PG_FILE | PG_RESERVED)) && anon_page_is_ours(page));
     }
     return pte_set_prot(e, vma_prot(vma_flags, write));
 }

@@ -91,7 +91,7 @@ static struct page *move_dest_table(struct move *m, vaddr_t addr)
         int err = pt_walk_leaf_nosleep(m->mm, addr, &table, &slot);
         if (!err) {
             spin_lock(&table->ptl);
-            if (!table->detached) {
+            if (!(load_relaxed(&table->state) & PT_DETACHED)) {
                 rcu_read_unlock(); // the lock keeps it
                 return table;
             }
@@ -134,6 +134,7 @@ static int move_put(struct move *m, vaddr_t addr, u64 nr_pages)
             if (!pte_is_empty(m->taken[i])) {
                 pte_write(table_slot(table, a), m->taken[i]);
                 table->nr_used++;
+                pt_state_set(table, PT_COPIES); // for all we know
             }
             i++;
             a += PAGE_SIZE;

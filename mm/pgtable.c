@@ -5,7 +5,7 @@
 // walk.
 //
 // The idea. Every table is a page, and its struct page carries a lock, the number of entries in use
-// and one bit: `detached`.
+// and its state; one bit of that is `detached`.
 //
 //     parent  [ .. | x | .. ]      lock P protects every entry of the parent, P.nr_used, P.detached
 //                    |
@@ -50,6 +50,7 @@
 #include <k/rcu.h>
 #include <mm.h>
 #include <pgtable.h>
+#include <sched.h>
 #include <smp.h>
 #include <tlb.h>
 #include "mm_priv.h"
@@ -82,7 +83,8 @@ static struct page *pt_table_alloc(struct mm *mm, unsigned level, enum gfp gfp)
     spin_init(&t->ptl, pt_rank(level));
     t->nr_used = 0;
     t->level = level;
-    t->detached = false;
+    store_relaxed(&t->state, 0);
+    t->fork_leaf = NULL;
     this_cpu(pt_count)++;
     mm->cpu[cpu_id()].nr_tables++;
     return t;
@@ -145,6 +147,14 @@ struct page *pt_find_leaf_rcu(struct mm *mm, vaddr_t addr)
     return t;
 }
 
+// The tables that a fork closes to writes must not become more while it does. The lock of `parent`,
+// which pt_close_leaves takes for each level-1 table it finds, decides. One that it does not find
+// was stored to its slot after the phase (both seq_cst), so whoever fills it sees the phase, too.
+static bool pt_must_not_install(struct mm *mm, const struct page *parent)
+{
+    return parent->level == 1 && load_seq(&mm->fork_phase) == FORK_PROTECT;
+}
+
 // Put a new table into the empty slot of `parent`, or find that somebody else just did.
 static cold int pt_install(struct mm *mm, struct page *parent, struct pte_slot *slot)
 {
@@ -155,7 +165,7 @@ static cold int pt_install(struct mm *mm, struct page *parent, struct pte_slot *
     int err = 0;
     yield_point("table install");
     spin_lock(&parent->ptl);
-    if (parent->detached) {
+    if ((load_relaxed(&parent->state) & PT_DETACHED) || pt_must_not_install(mm, parent)) {
         err = -EAGAIN;
     } else if (pte_is_empty(pte_read(slot))) {
         // Publishes the cleared table; seq_cst: see "the empty slot" above.
@@ -218,10 +228,11 @@ static bool pt_detach(struct page *parent, struct pte_slot *slot, struct page *c
     bool done = false;
     spin_lock(&parent->ptl);
     pte_t e = pte_read(slot);
-    if (!parent->detached && !pte_is_empty(e) && pte_table_page(e) == child) {
+    if (!(load_relaxed(&parent->state) & PT_DETACHED) && !pte_is_empty(e) &&
+        pte_table_page(e) == child) {
         spin_lock(&child->ptl);
         if (child->nr_used == 0) {
-            child->detached = true;
+            pt_state_set(child, PT_DETACHED);
             pte_write(slot, pte_none());
             parent->nr_used--;
             done = true;
@@ -292,4 +303,92 @@ struct page *pt_next_leaf_rcu(struct mm *mm, vaddr_t *addr, vaddr_t end)
         *addr = pt_next_used(t, *addr, end);
     }
     return NULL;
+}
+
+struct page *pt_next_table_rcu(struct mm *mm, unsigned level, vaddr_t *addr, vaddr_t end)
+{
+    while (*addr < end) {
+        struct page *t = pt_root(mm, *addr);
+        while (t->level > level) {
+            pte_t e = pte_read_seq(table_slot(t, *addr)); // pairs with pt_install
+            if (pte_is_empty(e)) {
+                break;
+            }
+            t = pte_table_page(e);
+        }
+        if (t->level == level) {
+            return t;
+        }
+        *addr = pt_next_used(t, *addr, end);
+    }
+    return NULL;
+}
+
+// ---- Closing and opening, for fork.c ----------------------------------------------------------
+
+// The level-1 table is locked. Close the leaf table behind one of its slots. True: it has pages to
+// copy and nowhere to copy them to.
+static bool pt_close_leaf(struct mm *mm, struct pte_slot *slot, vaddr_t addr, bool anon)
+{
+    pte_t e = pte_read(slot);
+    if (pte_is_empty(e)) {
+        return false;
+    }
+    struct page *leaf = pte_table_page(e);
+    spin_lock(&leaf->ptl);
+    pt_state_set(leaf, PT_FORKING);
+    bool copy = (anon || (load_relaxed(&leaf->state) & PT_COPIES)) && leaf->nr_used > 0;
+    if (copy && !leaf->fork_leaf) {
+        leaf->fork_leaf = pt_find_leaf_rcu(mm->fork_child, addr);
+    }
+    copy = copy && !leaf->fork_leaf;
+    spin_unlock(&leaf->ptl);
+    pte_write(slot, pte_clear_write(e));
+    return copy;
+}
+
+u64 pt_close_leaves(struct mm *mm, vaddr_t start, vaddr_t end, bool anon)
+{
+    u64 nr_missing = 0;
+    for (vaddr_t addr = start; addr < end;) {
+        rcu_read_lock();
+        struct page *t = pt_next_table_rcu(mm, 1, &addr, end);
+        if (!t) {
+            rcu_read_unlock();
+            break;
+        }
+        vaddr_t stop = min(end, align_down(addr, pt_span(2)) + pt_span(2));
+        spin_lock(&t->ptl);
+        // One that is detached has left its slot already: look there again.
+        if (!(load_relaxed(&t->state) & PT_DETACHED)) {
+            for (; addr < stop; addr = align_down(addr, pt_span(1)) + pt_span(1)) {
+                nr_missing += pt_close_leaf(mm, table_slot(t, addr), addr, anon);
+            }
+        }
+        spin_unlock(&t->ptl);
+        rcu_read_unlock();
+        yield_point("fork close");
+        cond_resched();
+    }
+    return nr_missing;
+}
+
+void pt_open_leaf(struct mm *mm, vaddr_t addr)
+{
+    vaddr_t at = addr;
+    rcu_read_lock();
+    struct page *t = pt_next_table_rcu(mm, 1, &at, addr + 1);
+    struct pte_slot *slot = t ? table_slot(t, addr) : NULL;
+    if (t && !pte_is_empty(pte_read(slot)) && !pte_is_writable(pte_read(slot))) {
+        spin_lock(&t->ptl);
+        pte_t e = pte_read(slot);
+        // A fork closes it under this lock; whoever has copied it has cleared PT_FORKING before. An
+        // entry that permits more needs no flush: who has the old one faults, and that forgets it.
+        if (!(load_relaxed(&t->state) & PT_DETACHED) && !pte_is_empty(e) &&
+            !(load_relaxed(&pte_table_page(e)->state) & PT_FORKING)) {
+            pte_write(slot, pte_make_table(pte_paddr(e)));
+        }
+        spin_unlock(&t->ptl);
+    }
+    rcu_read_unlock();
 }

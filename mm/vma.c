@@ -36,6 +36,7 @@
 #include <maple.h>
 #include <mm.h>
 #include <rmap.h>
+#include <sched.h>
 #include <scheme.h>
 #include <slab.h>
 #include <vma.h>
@@ -361,6 +362,40 @@ void vma_commit_finish(struct edit *e)
         list_del(&v->edit_link);
     }
     mt_unprepare(&e->pre);
+}
+
+// The same memory for a child: what fork(2) and madvise(2) say of flags.
+static struct vma *vma_fork(const struct vma *v, struct mm *to)
+{
+    struct vma_spec s;
+    vma_to_spec(v, &s);
+    s.flags &= ~(u32)(VMA_LOCKED | VMA_LOCKONFAULT);
+    return vma_new(to, &s);
+}
+
+int vma_fork_all(struct mm *from, struct mm *to)
+{
+    struct vma *v;
+    for (v = vma_find_first(from, 0); v; v = vma_find_first(from, v->end)) {
+        struct maple_prealloc pre = {0};
+        if (v->flags & VMA_DONTFORK) {
+            continue;
+        }
+        struct vma *c = vma_fork(v, to);
+        if (!c) {
+            return -ENOMEM;
+        }
+        if (mt_prepare(mm_tree(to, c->start), &pre, 1)) {
+            vma_discard(c);
+            return -ENOMEM;
+        }
+        rmap_link(c);
+        mt_store(mm_tree(to, c->start), &pre, c->start, c->end, c);
+        count_vma(to, c, 1);
+        mt_unprepare(&pre);
+        cond_resched();
+    }
+    return 0;
 }
 
 int vma_find_gap(struct mm *mm, u64 len, vaddr_t *out)

@@ -148,6 +148,11 @@ static inline pte_t pte_clear_write(pte_t e)
 {
     return (pte_t){e.v & ~PTE_WRITE};
 }
+// The same rights for another page.
+static inline pte_t pte_move(pte_t e, paddr_t pa)
+{
+    return (pte_t){(e.v & ~PTE_ADDR) | pa};
+}
 static inline pte_t pte_set_prot(pte_t e, unsigned prot)
 {
     u64 keep = PTE_ADDR | PTE_ACCESSED | PTE_DIRTY | PTE_LARGE;
