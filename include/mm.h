@@ -14,7 +14,6 @@
 #include <k/rcu.h>
 #include <k/types.h>
 #include <maple.h>
-#include <sched.h>
 
 struct file;
 struct mm_scheme;
@@ -60,7 +59,7 @@ struct mm {
     atomic_uint fork_phase cache_aligned; // [a] enum fork_phase
     atomic_int fork_error;                // [a] it has failed: tables are opened, not copied
     struct mm *fork_child;                // [E] stays while a table is closed (its lock held)
-    struct waitq fork_wait;               // for the end of FORK_PROTECT
+    struct mutex fork_gate;               // held during FORK_PROTECT
 
     atomic_ulong cpus cache_aligned; // [a] CPUs that may hold translations; see mm_cpus()
     atomic_ulong tlb_gen;            // [a] bumped before each shootdown

@@ -136,9 +136,9 @@ void vma_commit(struct edit *e);
 void vma_commit_live(struct edit *e); // part of finish; earlier where the caller must
 void vma_commit_finish(struct edit *e);
 
-// fork: give `to`, which nobody knows yet, the VMAs of `from`, whose edit lock is held. 0; -ENOMEM:
-// it has some of them. Sleeps.
-int vma_fork_all(struct mm *from, struct mm *to);
+// fork: give `to`, which no thread uses yet, a VMA like v of an address space whose edit lock is
+// held. It is not locked: mlock(2). 0 or -ENOMEM. Sleeps.
+int vma_fork(const struct vma *v, struct mm *to);
 
 // Could b directly after a be one VMA with it?
 bool vma_can_merge(const struct vma_spec *a, const struct vma_spec *b);

@@ -1,8 +1,8 @@
 // fork: a child address space with the parent's memory, while the parent's other threads go on.
 //
-// The problem. The child must find the parent's memory as it was at one instant; copying takes long;
-// and other threads of the parent store all the while, with and without faults. Two ways to get it
-// wrong, both met elsewhere:
+// The problem. The child must find the parent's memory as it was at one instant; copying takes
+// long; and other threads of the parent store all the while, with and without faults. Two ways to
+// get it wrong, both met elsewhere:
 //
 //     a lost store (R20)                        a torn snapshot
 //     fork: entry of P made read-only           fork: P is done, Q is not yet
@@ -16,8 +16,8 @@
 //
 // The idea: first the instant, then the copying. Two bits make the instant cheap:
 //
-//   - the entry that leads to a leaf table can forbid writes for the 2 MiB below it (pte_clear_write
-//     of a table entry), so a whole address space is made read-only by one store for each 2 MiB;
+//   - the entry that leads to a leaf table can forbid writes for the 2 MiB below it
+//     (pte_clear_write), so an address space becomes read-only by one store for each 2 MiB;
 //   - PT_FORKING in the leaf table says, under the table's lock, "not copied yet". The fault path
 //     finds it by the very test that finds PT_DETACHED, so it pays nothing.
 //
@@ -30,17 +30,18 @@
 //                  read-only, give them to the child, clear PT_FORKING; then permit writes above.
 //
 // The fork walks through the tables in step 3, and a thread that wants to write to one that is not
-// copied yet does not wait for it: it copies that table itself (fork_settle), which is the same work
-// under the same lock, and goes on. So nobody waits for the copying. A write fault waits in step 2
-// alone, for a walk of the level above the leaves and one shootdown; so does a fault of any kind
-// that would install a leaf table. Reads never wait for anything else.
+// copied yet does not wait for it: it copies that table itself (fork_settle), which is the same
+// work under the same lock, and goes on. So nobody waits for the copying. A write fault waits in
+// step 2 alone, for a walk of the level above the leaves and one shootdown; so does a fault of any
+// kind that would install a leaf table. Reads never wait for anything else.
 //
-// Why the snapshot is that of the instant. Take a store S to private memory and the table T above it.
+// Why the snapshot is that of the instant. Take a store S to private memory and the table T above
+// it.
 //
 //     S before T's PT_FORKING was set, or through a stale translation after that: the shootdown is
 //       not over. S is in the page when T is copied, later than the instant: the child has it.
-//     S by a fault after PT_FORKING: its fault waits for FORK_COPY, then has T copied, then goes on:
-//       the child does not have it, and S itself comes after the instant.
+//     S by a fault after PT_FORKING: its fault waits for FORK_COPY, then has T copied, then goes
+//       on: the child does not have it, and S itself comes after the instant.
 //     T is installed during PROTECT: pt_install refuses (the lock of the level above decides, or
 //       seq_cst if that level is new: pgtable.c). T is installed after the instant: PT_FORKING is
 //       not set, it is never copied, and all stores to it come after the instant.
@@ -56,14 +57,15 @@
 //     store P; tells B                 ... copies T(R) ...            reads P; store Q: faults,
 //                                                                     copies T(Q): not in the child
 //
-// Why no store is lost. A private copy of a page the child has as well is made only after the page's
-// table was copied, so after the shootdown: no CPU can store to the old page any more. No flush is
-// needed when entries become read-only in step 3, because none of them could be used for writing.
+// Why no store is lost. A private copy of a page the child has as well is made only after the
+// page's table was copied, so after the shootdown: no CPU can store to the old page any more. No
+// flush is needed when entries become read-only in step 3, because none of them could be used for
+// writing.
 //
 // Shared pages. page->ref counts entries and pins. PG_SHARED is set, under the table lock of the
 // only entry, when a page gets its second one; from then on no entry of it is writable, until
-// somebody finds under its table's lock that his is the only reference left (anon_page_is_ours).
-// A page without PG_SHARED has one entry; what else refers to it is a pin. So a page of ours that is
+// somebody finds under its table's lock that his is the only reference left (anon_page_is_ours). A
+// page without PG_SHARED has one entry; what else refers to it is a pin. So a page of ours that is
 // pinned is not shared but copied for the child at once: whoever has pinned it goes on reading and
 // writing the parent's memory, whatever the parent writes next (Dirty COW and its kin, R31).
 //
@@ -79,14 +81,14 @@
 // read-only in the parent until its next write finds itself alone.
 //
 // What is not copied: entries of a file's pages and of the zero page (faults find them again), so
-// all of a shared mapping; tables of file mappings without private copies (PT_COPIES); MADV_DONTFORK
-// and MADV_WIPEONFORK.
+// all of a shared mapping; tables of file mappings without private copies (PT_COPIES);
+// MADV_DONTFORK and MADV_WIPEONFORK.
 //
-// Rejected: a cursor, fork going up the address space and write faults behind it waiting: nothing is
-// waited for above but one shootdown. One flush a table with its lock held: as many shootdowns as
-// tables, and a torn snapshot. Closing at the top level, one entry for 512 GiB: the first writers
-// would have to push the bit down level by level; a level above the leaves is 512 times shorter than
-// the leaves already.
+// Rejected: a cursor, fork going up the address space and write faults behind it waiting: nothing
+// is waited for above but one shootdown. One flush a table with its lock held: as many shootdowns
+// as tables, and a torn snapshot. Closing at the top level, one entry for 512 GiB: the first
+// writers would have to push the bit down level by level; a level above the leaves is 512 times
+// shorter than the leaves already.
 
 #include <fault.h>
 #include <k/assert.h>
@@ -257,7 +259,8 @@ static void fork_leaf(struct mm *mm, vaddr_t addr)
 cold void fork_settle(struct mm *mm, vaddr_t addr, unsigned access)
 {
     if (load_seq(&mm->fork_phase) == FORK_PROTECT) {
-        waitq_wait(&mm->fork_wait, load_seq(&mm->fork_phase) != FORK_PROTECT); // DOC: fork-wait
+        mutex_lock(&mm->fork_gate); // DOC: fork-wait
+        mutex_unlock(&mm->fork_gate);
     }
     if (access & FAULT_WRITE) {
         fork_leaf(mm, addr);
@@ -369,7 +372,8 @@ static int fork_copy_leaves(struct fork *f, vaddr_t start, vaddr_t end, bool ano
     return 0;
 }
 
-// Tables of the child that got no entry: the parent had nothing but zero pages and file pages there.
+// Tables of the child that got no entry: the parent had nothing but zero pages and file pages
+// there.
 static int fork_prune(struct fork *f, vaddr_t start, vaddr_t end, bool anon)
 {
     struct tlb_batch b;
@@ -426,12 +430,13 @@ static int fork_tables(struct fork *f)
     }
     store_relaxed(&parent->fork_error, 0);
     parent->fork_child = f->child;
+    mutex_lock(&parent->fork_gate);
     err = fork_protect(f);
     if (err) {
         store_release(&parent->fork_error, err); // pairs with fork_leaf_locked
     }
     fork_set_phase(parent, FORK_COPY); // the instant
-    waitq_wake_all(&parent->fork_wait);
+    mutex_unlock(&parent->fork_gate);
     for_each_stretch(f, fork_copy_leaves);
     fork_set_phase(parent, FORK_NONE);
     err = load_acquire(&parent->fork_error);
@@ -447,6 +452,19 @@ static void fork_settings(const struct mm *from, struct mm *to)
     to->stack_top = from->stack_top;
 }
 
+static int fork_vmas(struct fork *f)
+{
+    struct vma *v;
+    for (v = vma_find_first(f->parent, 0); v; v = vma_find_first(f->parent, v->end)) {
+        int err = v->flags & VMA_DONTFORK ? 0 : vma_fork(v, f->child);
+        if (err) {
+            return err;
+        }
+        cond_resched();
+    }
+    return 0;
+}
+
 int mm_fork(struct mm *parent, struct mm **out)
 {
     struct fork f = {.parent = parent, .child = mm_create(parent->scheme)};
@@ -459,7 +477,7 @@ int mm_fork(struct mm *parent, struct mm **out)
         goto out_child;
     }
     fork_settings(parent, f.child);
-    err = vma_fork_all(parent, f.child);
+    err = fork_vmas(&f);
     if (!err) {
         err = fork_tables(&f);
     }

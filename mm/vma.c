@@ -36,7 +36,6 @@
 #include <maple.h>
 #include <mm.h>
 #include <rmap.h>
-#include <sched.h>
 #include <scheme.h>
 #include <slab.h>
 #include <vma.h>
@@ -364,37 +363,24 @@ void vma_commit_finish(struct edit *e)
     mt_unprepare(&e->pre);
 }
 
-// The same memory for a child: what fork(2) and madvise(2) say of flags.
-static struct vma *vma_fork(const struct vma *v, struct mm *to)
+int vma_fork(const struct vma *v, struct mm *to)
 {
+    struct maple_prealloc pre = {0};
     struct vma_spec s;
     vma_to_spec(v, &s);
     s.flags &= ~(u32)(VMA_LOCKED | VMA_LOCKONFAULT);
-    return vma_new(to, &s);
-}
-
-int vma_fork_all(struct mm *from, struct mm *to)
-{
-    struct vma *v;
-    for (v = vma_find_first(from, 0); v; v = vma_find_first(from, v->end)) {
-        struct maple_prealloc pre = {0};
-        if (v->flags & VMA_DONTFORK) {
-            continue;
-        }
-        struct vma *c = vma_fork(v, to);
-        if (!c) {
-            return -ENOMEM;
-        }
-        if (mt_prepare(mm_tree(to, c->start), &pre, 1)) {
-            vma_discard(c);
-            return -ENOMEM;
-        }
-        rmap_link(c);
-        mt_store(mm_tree(to, c->start), &pre, c->start, c->end, c);
-        count_vma(to, c, 1);
-        mt_unprepare(&pre);
-        cond_resched();
+    struct vma *c = vma_new(to, &s);
+    if (!c) {
+        return -ENOMEM;
     }
+    if (mt_prepare(mm_tree(to, c->start), &pre, 1)) {
+        vma_discard(c);
+        return -ENOMEM;
+    }
+    rmap_link(c);
+    mt_store(mm_tree(to, c->start), &pre, c->start, c->end, c);
+    count_vma(to, c, 1);
+    mt_unprepare(&pre);
     return 0;
 }
 
