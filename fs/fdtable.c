@@ -70,6 +70,59 @@ struct files *files_get(struct files *t)
     return t;
 }
 
+// A table with room for `size` descriptors, or NULL.
+static struct files *files_create_like(unsigned size)
+{
+    struct files *t = files_create();
+
+    if (t && load_relaxed(&t->array)->size < size) {
+        struct fdarray *a = fdarray_new(size);
+        u64 *cloexec = kzalloc(size / 8, GFP_KERNEL);
+        if (!a || !cloexec) {
+            kfree(a);
+            kfree(cloexec);
+            files_put(t);
+            return NULL;
+        }
+        kfree(load_relaxed(&t->array)); // nobody has seen it
+        kfree(t->cloexec);
+        rcu_assign_pointer(&t->array, a);
+        t->cloexec = cloexec;
+    }
+    return t;
+}
+
+int files_copy(struct files *from, struct files **out)
+{
+    struct fdarray *a, *b;
+    struct files *t = NULL;
+    unsigned size;
+
+    mutex_lock(&from->lock);
+    a = load_relaxed(&from->array);
+    size = a->size;
+    t = files_create_like(size);
+    if (t) {
+        b = load_relaxed(&t->array);
+        for (unsigned i = 0; i < size; i++) {
+            struct file *f = load_relaxed(&a->file[i]);
+            if (f) {
+                store_relaxed(&b->file[i], file_get(f));
+            }
+        }
+        memcpy(t->cloexec, from->cloexec, size / 8);
+        t->first_free = from->first_free;
+    }
+    mutex_unlock(&from->lock);
+    *out = t;
+    return t ? 0 : -ENOMEM;
+}
+
+bool files_are_shared(struct files *t)
+{
+    return load_acquire(&t->ref) > 1; /* pairs with files_put: then the others are done with it */
+}
+
 void files_put(struct files *t)
 {
     if (atomic_fetch_sub(&t->ref, 1) != 1) {

@@ -35,9 +35,9 @@ struct inode *cwd_get(void)
     if (!p) {
         return inode_get(vfs_root);
     }
-    mutex_lock(&p->fs_lock);
-    cwd = inode_get(p->cwd ? p->cwd : vfs_root);
-    mutex_unlock(&p->fs_lock);
+    mutex_lock(&p->fs->lock);
+    cwd = inode_get(p->fs->cwd ? p->fs->cwd : vfs_root);
+    mutex_unlock(&p->fs->lock);
     return cwd;
 }
 

@@ -33,7 +33,7 @@ static int walk_path(struct walk *w, struct inode *inode, char **out)
 static int open_create(struct walk *w, u32 mode, struct inode **out)
 {
     struct process *p = current_process();
-    u32 umask = p ? load_relaxed(&p->umask) : 0;
+    u32 umask = p ? load_relaxed(&p->fs->umask) : 0;
     if (!w->dir->ops->create) {
         return -EACCES;
     }

@@ -90,7 +90,7 @@ static size_t status_chunk(struct inode *i, u64 *pos, char *buf, size_t size)
                     "Name:\t%s\nUmask:\t%04o\nState:\tR (running)\nTgid:\t%d\nPid:\t%d\nPPid:\t%d\n"
                     "TracerPid:\t0\nUid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\n"
                     "VmSize:\t%8lu kB\nVmRSS:\t%8lu kB\nThreads:\t%u\n",
-                    current_thread()->name, load_relaxed(&p->umask), p->pid, p->pid, p->ppid,
+                    current_thread()->name, load_relaxed(&p->fs->umask), p->pid, p->pid, p->ppid,
                     (unsigned long)(u.total * (PAGE_SIZE >> 10)),
                     (unsigned long)(u.rss * (PAGE_SIZE >> 10)), u.threads);
 }

@@ -65,7 +65,7 @@ out_path:
 
 static s64 do_mkdir(int dirfd, u64 user, u32 mode)
 {
-    u32 bits = mode & 01777 & ~load_relaxed(&current_process()->umask);
+    u32 bits = mode & 01777 & ~load_relaxed(&current_process()->fs->umask);
     return make_at(dirfd, user, S_IFDIR | bits, NULL);
 }
 
@@ -450,15 +450,15 @@ s64 sys_getcwd(const u64 *a)
 // The reference to dir is taken over.
 static s64 cwd_set(struct inode *dir)
 {
-    struct process *p = current_process();
+    struct fs_ctx *fs = current_process()->fs;
     if (!S_ISDIR(dir->mode)) {
         inode_put(dir);
         return -ENOTDIR;
     }
-    mutex_lock(&p->fs_lock);
-    struct inode *old = p->cwd;
-    p->cwd = dir;
-    mutex_unlock(&p->fs_lock);
+    mutex_lock(&fs->lock);
+    struct inode *old = fs->cwd;
+    fs->cwd = dir;
+    mutex_unlock(&fs->lock);
     inode_put(old);
     return 0;
 }
@@ -483,5 +483,5 @@ s64 sys_fchdir(const u64 *a)
 
 s64 sys_umask(const u64 *a)
 {
-    return atomic_exchange(&current_process()->umask, (u32)a[0] & 0777);
+    return atomic_exchange(&current_process()->fs->umask, (u32)a[0] & 0777);
 }

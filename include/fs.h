@@ -139,6 +139,9 @@ struct files;                     // a descriptor table (fs/fdtable.c)
 struct files *files_create(void); // NULL: no memory
 struct files *files_get(struct files *f);
 void files_put(struct files *f); // the last one closes everything; may sleep
+// fork: a table of its own with the same open files. -ENOMEM.
+int files_copy(struct files *from, struct files **out);
+bool files_are_shared(struct files *f); // by processes (or somebody looks at it)
 // The file behind a descriptor of the current process; counted; NULL: EBADF. No lock. A file opened
 // with O_PATH is for fd_get_path only.
 struct file *fd_get(int fd);

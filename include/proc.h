@@ -2,7 +2,7 @@
 // calls. A kernel thread has neither (thread->proc and thread->ext are NULL).
 //
 // Lock letters: I immutable, a atomic, P proc->lock, H the table lock in proc.c, S only the thread
-// itself, F proc->fs_lock. Two letters: either to read, both to write.
+// itself, F fs_ctx->lock, A sighand->lock. Two letters: either to read, both to write.
 #ifndef PROC_H
 #define PROC_H
 
@@ -15,10 +15,14 @@
 #include <signal.h>
 #include <uapi/misc.h>
 
+struct cred_groups;
 struct file;
 struct files;
 struct inode;
+struct itimers;
 struct mm;
+struct pgrp;
+struct vfork;
 
 // What only user threads have.
 struct task_ext {
@@ -43,40 +47,112 @@ struct task_ext {
 
     s64 restart;            // [S] the -ERESTART code of the system call in progress, 0: none
     u64 resume_deadline_ns; // [S] of a timed wait that starts again, 0: none
+    struct vfork *vfork;    // [S] who waits until it leaves its parent's address space; NULL: none
+    bool parked;            // [P] stopped by a signal
 };
 
+// Where relative paths begin and what new files may not have; one for the processes that CLONE_FS
+// made.
+struct fs_ctx {
+    atomic_int ref;    // [a] processes
+    atomic_uint umask; // [a]
+    struct mutex lock; // RANK_SLEEP_MISC
+    struct inode *cwd; // [F] counted; NULL: the root
+};
+
+// Signal actions; one for the processes that CLONE_SIGHAND without CLONE_THREAD made. Each of them
+// has its own proc->lock, so that one does not do.
+struct sighand {
+    atomic_int ref;                        // [a] processes
+    struct spinlock lock;                  // RANK_SIGHAND
+    struct sigaction_k action[NR_SIGNALS]; // [A]
+};
+
+// Who the process is. Nothing checks it: everything is allowed to everybody.
+struct creds {
+    u32 uid, euid, suid, fsuid;
+    u32 gid, egid, sgid, fsgid;
+    struct cred_groups *groups; // counted; NULL: none
+    u64 cap_permitted, cap_effective, cap_inheritable, cap_bounding, cap_ambient;
+    u32 securebits;
+};
+
+// What prctl and personality remember.
+struct proc_flags {
+    u32 personality;
+    u32 dumpable;
+    u64 timer_slack_ns;
+    bool keep_caps, no_new_privs, thp_disable;
+    int oom_score_adj;
+};
+
+// A process is made by task_publish of its first thread, is a zombie from the end of its last
+// thread until its parent waits for it, and then leaves the tables: see kernel/family.c.
 struct process {
-    atomic_int ref;       // [a] one for each thread, and process_get's
-    s32 pid, ppid;        // [I]
-    s32 pgid, sid;        // [P]
-    struct list all_link; // [H]
+    atomic_int ref;        // [a] one for each thread, the tables' one, and process_get's
+    s32 pid;               // [I] once published
+    s32 ppid;              // [H,P] 0: none
+    s32 pgid, sid;         // [H,P] the numbers of pgrp and its session
+    struct list all_link;  // [H]
+    struct list hash_link; // [H] by pid
+
+    struct process *parent; // [H] NULL: process 1
+    struct list children;   // [H] process.sibling, the oldest first
+    struct list sibling;    // [H]
+    struct pgrp *pgrp;      // [H] counted
+    struct list pgrp_link;  // [H]
+    s32 parent_tid;         // [H] the thread that made it, for pdeath_signal
+    u8 exit_signal;         // [H] sent to the parent at the end, 0: none
+    u8 pdeath_signal;       // [H] sent when the thread that made it ends, 0: none
+    bool did_exec;          // [H] setpgid by the parent is refused
+    bool subreaper;         // [H] inherits the children of its descendants
+    bool zombie;            // [H] no thread is left
+    bool reaped;            // [H] it has left the tables
+    bool stray;             // [H] given to a process 1 that is no init: the kernel reaps it
+    u64 multi_seq;          // [H] counts the signals sent to a group that has it as a member
+    u64 child_user_ns, child_kernel_ns; // [H] CPU time of the children waited for
+    struct waitq child_wait;            // a child has ended, stopped or continued
+    struct waitq end_wait;              // it has become a zombie (poll of a pidfd)
+
+    // Job control, see kernel/sigdeliver.c.
+    u8 stop_sig;            // [P] every thread is to park, because of this signal; 0: none
+    u8 stop_report;         // [P] waitid(WSTOPPED) has this to tell; 0: nothing
+    bool stopped;           // [P] all threads are parked
+    bool stop_dequeued;     // [P] a thread is about to stop it; a SIGCONT takes that back
+    bool cont_report;       // [P] waitid(WCONTINUED) has something to tell
+    bool cont_notify;       // [P] the parent is to get a SIGCHLD for it
+    unsigned nr_parked;     // [P]
+    struct waitq park_wait; // the parked threads
 
     struct spinlock lock;                    // RANK_SIGNAL
     struct list threads;                     // [P] task_ext.proc_link, the oldest first
     unsigned nr_threads;                     // [P]
+    unsigned nr_live;                        // [P] threads that still use what is owned below
     bool leader_left;                        // [P] the first thread has ended, exit_status is its
     bool exiting;                            // [P] every thread is to leave
     struct task_ext *exec_task;              // [P] this one calls execve, the others are to leave
     int exit_status;                         // [P] as wait() reports: code << 8 | signal
     struct waitq thread_gone;                // a thread has left `threads`
-    struct sigaction_k action[NR_SIGNALS];   // [P]
+    struct sighand *sighand;                 // [P] counted; exec replaces it
     struct sigpending shared;                // [P]
     unsigned nr_sigqueue;                    // [P] queued entries, bounded by RLIMIT_SIGPENDING
     struct uapi_rlimit rlimit[RLIM_NLIMITS]; // [P]
     u64 dead_runtime_ns;                     // [P] CPU time of threads that are gone
     u64 dead_ticks[2];                       // [P] their ticks: in user mode, in the kernel
 
-    struct mm *mm;        // [P] counted for each thread; changed only by the last thread (exec)
-    struct files *files;  // [P] counted
-    struct mutex fs_lock; // RANK_SLEEP_MISC
-    struct inode *cwd;    // [F] counted; NULL: the root
-    char *cwd_path;       // [F] kmalloc'ed, NULL: "/"
-    atomic_uint umask;    // [a]
-    struct file *exe;     // [P, exec] counted, NULL before the first exec
-    u64 start_ns;         // [I]
+    struct mm *mm;       // [P] counted for each thread; changed only by the last thread (exec)
+    struct files *files; // [P] counted; NULL once the last thread has begun to end
+    struct fs_ctx *fs;   // [P] counted; NULL like files
+    struct file *exe;    // [P, exec] counted, NULL before the first exec
+    u64 start_ns;        // [I]
     atomic_bool membarrier_registered;              // [a]
     vaddr_t arg_start, arg_end, env_start, env_end; // [P, exec] the strings on the stack
     bool is_init;                                   // [I] the machine ends with it
+    bool is_program;   // [I] process 1 is a program that was asked for, no init: no signal is kept
+                       // from it, and the orphans it gets are reaped by the kernel
+    struct creds cred; // [P]
+    struct proc_flags flags; // [P]
+    struct itimers *timers;  // [P] NULL until the first one is made: kernel/itimer.c
 };
 
 static inline struct task_ext *current_task(void)
@@ -109,10 +185,11 @@ int task_signal_by_tid(s32 tgid, s32 tid, const struct ksiginfo *info);
 // no memory. task_free undoes it as long as it was not published.
 struct task_ext *task_create(struct process *proc, const char *name);
 void task_free(struct task_ext *task);
-// Give it a number, make it findable. -EAGAIN: the process is dying or out of numbers.
+// Give a thread a number, make it findable. -EAGAIN: the process is dying, out of numbers, or too
+// many threads.
 int task_publish(struct task_ext *task);
-// Take it out of the tables; last: it was the last of its process, whose exit status is `status`
-// unless exit_group or a signal set one before.
+// Take it out of the tables; the last one makes its process a zombie, whose exit status is `status`
+// unless exit_group or a signal set one before. last: it was.
 void task_unpublish(struct task_ext *task, int status, bool *last);
 // exec by a thread that is not the first: it becomes the one whose tid is the pid.
 void task_become_leader(struct task_ext *task);
@@ -124,6 +201,9 @@ noreturn_fn void process_exit_group(int status);
 // Make all other threads of the current process leave and wait for that: 0, or -EAGAIN when
 // somebody else is already ending the process.
 int process_kill_others(void);
+// Is the current thread to end (a deadly signal, exit_group, another thread's execve)? Waits that
+// only that may end look at it; the state is SLEEPING then. Takes proc->lock.
+bool thread_kill_pending(void);
 // CPU time of the whole process.
 u64 process_runtime_ns(struct process *p);
 
@@ -136,9 +216,8 @@ u64 process_runtime_ns(struct process *p);
 struct mm *process_get_mm(struct process *p);       // mm_put
 struct files *process_get_files(struct process *p); // files_put
 struct file *process_get_exe(struct process *p);    // file_put
-// The current directory and, if path is not NULL, its path in a new buffer (kfree; NULL: no
-// memory). inode_put. The caller holds no RANK_SLEEP_MISC lock.
-struct inode *process_get_cwd(struct process *p, char **path);
+// The current directory; inode_put. The caller holds no RANK_SLEEP_MISC lock.
+struct inode *process_get_cwd(struct process *p);
 
 // What can be said of a process and of one of its threads. Times in ns.
 struct process_look {
@@ -179,6 +258,10 @@ u64 process_forks(void);
 #define LOADAVG_ONE 2048ul
 void loadavg_get(unsigned long out[3]);
 void loadavg_init(void);
+
+// The context of another process, counted; NULL: it has ended. fs_ctx_put may sleep.
+struct fs_ctx *process_get_fs(struct process *p);
+void fs_ctx_put(struct fs_ctx *c);
 
 // The soft limit of the current process.
 u64 process_rlimit(unsigned which);

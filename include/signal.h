@@ -16,6 +16,7 @@ struct trapframe;
 // call or into -EINTR. A handler that returns plain -EINTR is never restarted, unless syscalls.def
 // lists it as SYSCALL_RESTART.
 #define ERESTARTSYS    512 // again, unless a handler without SA_RESTART ran
+#define ERESTARTNOINTR 513 // again, whatever ran
 #define ERESTARTNOHAND 514 // again, unless any handler ran
 #define ERESTARTRESUME                                                                             \
     516 // the same for a relative timed wait: task_ext.resume_deadline_ns is kept
@@ -34,8 +35,10 @@ struct ksiginfo {
     s32 signo, code;
     s32 pid; // sender; SI_USER, SI_TKILL, SI_QUEUE
     u32 uid;
-    u64 value; // SI_QUEUE
-    u64 addr;  // faults (code > 0)
+    u64 value;        // SI_QUEUE
+    u64 addr;         // faults (code > 0)
+    s32 status;       // SIGCHLD: exit code or signal
+    s64 utime, stime; // SIGCHLD: CPU time in 1/USER_HZ
 };
 
 // The 128 bytes that a handler with SA_SIGINFO sees.
@@ -75,6 +78,9 @@ void signal_set_mask(u64 mask);
 // as Linux does).
 void signal_altstack_save(struct uapi_stack *out);
 void signal_altstack_restore(const struct uapi_stack *in);
+
+// The action of a signal now. proc->lock may be held.
+struct sigaction_k sigaction_get(struct process *p, int sig);
 
 void signal_init(void); // boot: caches
 

@@ -246,8 +246,31 @@ void exec_set_name(struct thread *t, const char *path)
     strlcpy(t->name, base ? base + 1 : path, sizeof(t->name));
 }
 
+// Signal actions and descriptors that other processes share are theirs to keep: copies for the new
+// program (CLONE_SIGHAND, CLONE_FILES; execve(2)). NULL: no need.
+static int exec_unshare(struct files **files, struct sighand **sighand)
+{
+    struct process *p = current_process();
+    int err;
+
+    *files = NULL;
+    *sighand = NULL;
+    if (load_acquire(&p->sighand->ref) > 1) { /* pairs with sighand_put */
+        *sighand = sighand_create(p->sighand);
+        if (!*sighand) {
+            return -ENOMEM;
+        }
+    }
+    err = files_are_shared(p->files) ? files_copy(p->files, files) : 0;
+    if (err) {
+        sighand_put(*sighand);
+    }
+    return err;
+}
+
 // From here nothing can fail: the process becomes the new program.
-static void exec_commit(struct file *file, const char *path, const struct exec_image *img)
+static void exec_commit(struct file *file, const char *path, const struct exec_image *img,
+                        struct files *files, struct sighand *sighand)
 {
     struct thread *self = current_thread();
     struct process *p = self->proc;
@@ -255,11 +278,22 @@ static void exec_commit(struct file *file, const char *path, const struct exec_i
     struct file *old_exe = p->exe;
 
     task_release_user(self->ext); // writes to the old address space
-    files_close_on_exec(p->files);
-    signal_reset_for_exec(p);
+    files_close_on_exec(files ? files : p->files);
     task_become_leader(self->ext);
     self->ext->saved_mask_valid = false;
     spin_lock(&p->lock); // kernel/look.c looks from other processes
+    if (sighand) {
+        struct sighand *shared = p->sighand;
+
+        p->sighand = sighand;
+        sighand = shared;
+    }
+    if (files) {
+        struct files *shared = p->files;
+
+        p->files = files;
+        files = shared;
+    }
     p->mm = img->mm;
     p->exe = file;
     p->arg_start = img->arg_start;
@@ -268,7 +302,13 @@ static void exec_commit(struct file *file, const char *path, const struct exec_i
     p->env_end = img->env_end;
     exec_set_name(self, path);
     spin_unlock(&p->lock);
+    signal_reset_for_exec(p);
+    sighand_put(sighand);
+    if (files) {
+        files_put(files);
+    }
     mm_activate(img->mm);
+    vfork_release(self->ext);
     mm_put(old);
     if (old_exe) {
         file_put(old_exe);
@@ -280,6 +320,8 @@ static void exec_commit(struct file *file, const char *path, const struct exec_i
 
 static s64 exec_run(const char *path, struct exec_args *args, const u64 *a)
 {
+    struct sighand *sighand;
+    struct files *files;
     struct exec_image img;
     struct file *file;
     int err = args_read(args, a[1], &args->argc);
@@ -301,14 +343,24 @@ static s64 exec_run(const char *path, struct exec_args *args, const u64 *a)
     if (err) {
         goto out_file;
     }
+    err = exec_unshare(&files, &sighand);
+    if (err) {
+        goto out_mm;
+    }
     err = process_kill_others();
     if (err) {
-        mm_put(img.mm);
-        goto out_file;
+        goto out_shared;
     }
-    exec_commit(file, path, &img);
+    exec_commit(file, path, &img, files, sighand);
     return 0;
 
+out_shared:
+    sighand_put(sighand);
+    if (files) {
+        files_put(files);
+    }
+out_mm:
+    mm_put(img.mm);
 out_file:
     file_put(file);
     return err;

@@ -5,11 +5,15 @@
 // sets `exiting` or `exec_task` in the process and kicks it; signal_deliver() then comes here.
 //
 //   1. what user mode is told: robust futexes, then *clear_child_tid = 0 and a wake (pthread_join)
-//   2. out of the tables; from here nobody can find or signal the thread
-//   3. the last one gives back what the process owns; each gives back its use of the address space
-//   4. the last thread of process 1: the exit status goes to the host and the machine off
+//   2. nr_live - 1. Whoever makes it 0 takes what the process owns out of it and gives it back
+//   3. the thread's use of the address space ends; a vforked child's parent goes on
+//   4. out of the tables; from here nobody can find or signal the thread. The last one makes the
+//      process a zombie and tells the parent (kernel/family.c)
+//   5. the last thread of process 1: the exit status goes to the host and the machine off
 //
 // Step 1 needs the address space, so it comes first; its errors are the program's own problem.
+// Steps 2 and 3 come before 4, so that who waited for a process finds its pipes closed, its locks
+// released and its memory free.
 #include <arch/boot.h>
 #include <arch/uaccess.h>
 #include <fs.h>
@@ -42,24 +46,36 @@ void task_release_user(struct task_ext *t)
     }
 }
 
-// No thread is left, so kernel/look.c hands out nothing more; only the directory is under its own
-// lock, which a look may hold this moment.
+// The current thread is one of those that still use what the process owns; the last of them lets
+// go of it. Nobody can find it any more: kernel/look.c looks under the same lock.
 static void process_release(struct process *p)
 {
-    struct inode *cwd;
+    struct files *files = NULL;
+    struct fs_ctx *fs = NULL;
+    struct file *exe = NULL;
+    bool last;
 
-    mutex_lock(&p->fs_lock);
-    cwd = p->cwd;
-    p->cwd = NULL;
-    mutex_unlock(&p->fs_lock);
-    inode_put(cwd);
-    if (p->files) {
-        files_put(p->files);
+    spin_lock(&p->lock);
+    last = --p->nr_live == 0;
+    if (last) {
+        files = p->files;
+        fs = p->fs;
+        exe = p->exe;
         p->files = NULL;
-    }
-    if (p->exe) {
-        file_put(p->exe);
+        p->fs = NULL;
         p->exe = NULL;
+        p->mm = NULL; // the threads' counts keep it
+    }
+    spin_unlock(&p->lock);
+    if (!last) {
+        return;
+    }
+    if (files) {
+        files_put(files);
+    }
+    fs_ctx_put(fs);
+    if (exe) {
+        file_put(exe);
     }
 }
 
@@ -82,24 +98,20 @@ noreturn_fn void task_exit(int status)
     struct task_ext *t = self->ext;
     struct process *p = t->proc;
     struct mm *mm = self->mm;
-    bool last, init_ended;
-    int code;
+    bool last, is_init = p->is_init;
 
     task_release_user(t);
-    task_unpublish(t, status, &last);
-    init_ended = last && p->is_init;
-    code = p->exit_status;
-    if (last) {
-        process_release(p);
-    }
-    task_free_current();
+    process_release(p);
     mm_activate(NULL);
     if (mm) {
         mm_put(mm);
     }
-    if (init_ended) {
-        machine_end(code);
+    vfork_release(t);
+    task_unpublish(t, status, &last);
+    if (last && is_init) {
+        machine_end(p->exit_status);
     }
+    task_free_current();
     thread_exit_self();
 }
 
@@ -113,21 +125,43 @@ static void kick_others_locked(struct process *p, struct task_ext *but)
             signal_kick_locked(t);
         }
     }
+    waitq_wake_all(&p->park_wait);
+}
+
+void process_doom_locked(struct process *p, int status)
+{
+    spin_assert_held(&p->lock);
+    if (!p->exiting) {
+        p->exiting = true;
+        p->exit_status = status;
+    }
+    kick_others_locked(p, NULL);
 }
 
 noreturn_fn void process_exit_group(int status)
 {
-    struct task_ext *t = current_task();
-    struct process *p = t->proc;
+    struct process *p = current_process();
 
     spin_lock(&p->lock);
-    if (!p->exiting) {
-        p->exiting = true;
-        p->exit_status = status;
-        kick_others_locked(p, t);
-    }
+    process_doom_locked(p, status);
     spin_unlock(&p->lock);
     task_exit(status);
+}
+
+bool thread_kill_pending(void)
+{
+    struct task_ext *t = current_task();
+    struct process *p;
+    bool leave;
+
+    if (!t) {
+        return false;
+    }
+    p = t->proc;
+    spin_lock(&p->lock);
+    leave = p->exiting || (p->exec_task && p->exec_task != t);
+    spin_unlock(&p->lock);
+    return leave;
 }
 
 int process_kill_others(void)

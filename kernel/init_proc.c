@@ -111,7 +111,8 @@ static int init_files(struct process *p)
 }
 
 // The process and its first thread around a loaded image.
-static int init_launch(const struct exec_image *img, struct file *file, const char *path)
+static int init_launch(const struct exec_image *img, struct file *file, const char *path,
+                       bool is_program)
 {
     struct process *p = process_create();
     struct task_ext *task;
@@ -122,15 +123,18 @@ static int init_launch(const struct exec_image *img, struct file *file, const ch
         return -ENOMEM;
     }
     p->is_init = true;
+    p->is_program = is_program;
     p->mm = img->mm;
     p->exe = file;
     p->arg_start = img->arg_start;
     p->arg_end = img->arg_end;
     p->env_start = img->env_start;
     p->env_end = img->env_end;
+    p->fs = fs_ctx_create(NULL);
+    p->sighand = sighand_create(NULL);
     err = init_files(p);
-    if (err) {
-        return err;
+    if (err || !p->fs || !p->sighand) {
+        return err ? err : -ENOMEM;
     }
     task = task_create(p, "init");
     process_put(p); // the thread has its own reference
@@ -141,7 +145,7 @@ static int init_launch(const struct exec_image *img, struct file *file, const ch
     task->thread->mm = img->mm;
     arch_user_regs_init(&f, img->entry, img->sp);
     arch_thread_init_user(task->thread, &f);
-    err = task_publish(task);
+    err = process_publish(task, false, 0);
     if (!err) {
         thread_start(task->thread);
     }
@@ -167,6 +171,7 @@ static noreturn_fn void init_failed(const char *what, int err)
 void proc_start_init(void)
 {
     struct exec_args args = {.buf = kmalloc(RUN_FILE_MAX + BOOT_CMDLINE_MAX, GFP_KERNEL)};
+    char run[8];
     struct exec_image img;
     struct file *file;
     const char *what = "out of memory";
@@ -185,7 +190,7 @@ void proc_start_init(void)
         err = exec_load(file, args.buf, &args, &img);
     }
     if (!err) {
-        err = init_launch(&img, file, args.buf);
+        err = init_launch(&img, file, args.buf, boot_arg("run", run, sizeof(run)));
     }
     if (err) {
         init_failed(what, err);

@@ -57,34 +57,31 @@ struct file *process_get_exe(struct process *p)
     return f;
 }
 
-// The caller's process goes on having threads, or has none and its directory is gone: NULL then.
-static bool process_is_alive(struct process *p)
+struct fs_ctx *process_get_fs(struct process *p)
 {
+    struct fs_ctx *c;
+
     spin_lock(&p->lock);
-    bool alive = p->nr_threads > 0;
+    c = p->fs;
+    if (c) {
+        fetch_add_relaxed(&c->ref, 1);
+    }
     spin_unlock(&p->lock);
-    return alive;
+    return c;
 }
 
-struct inode *process_get_cwd(struct process *p, char **path)
+struct inode *process_get_cwd(struct process *p)
 {
-    struct inode *cwd = NULL;
+    struct fs_ctx *c = process_get_fs(p);
+    struct inode *cwd;
 
-    mutex_lock(&p->fs_lock);
-    if (p->cwd) {
-        cwd = inode_get(p->cwd);
-    } else if (process_is_alive(p)) {
-        cwd = vfs_root_get();
+    if (!c) {
+        return NULL;
     }
-    if (cwd && path) {
-        const char *from = p->cwd && p->cwd_path ? p->cwd_path : "/";
-        size_t n = strlen(from) + 1;
-        *path = kmalloc(n, GFP_KERNEL);
-        if (*path) {
-            memcpy(*path, from, n);
-        }
-    }
-    mutex_unlock(&p->fs_lock);
+    mutex_lock(&c->lock);
+    cwd = c->cwd ? inode_get(c->cwd) : vfs_root_get();
+    mutex_unlock(&c->lock);
+    fs_ctx_put(c);
     return cwd;
 }
 
@@ -115,7 +112,7 @@ static void look_signals_locked(struct process *p, struct process_look *out)
     out->sig_pending = p->shared.set;
     out->sig_ignored = out->sig_caught = 0;
     for (int sig = 1; sig <= NR_SIGNALS; sig++) {
-        u64 handler = p->action[sig - 1].handler;
+        u64 handler = sigaction_get(p, sig).handler;
         if (handler == SIG_IGN) {
             out->sig_ignored |= SIG_BIT(sig);
         } else if (handler != SIG_DFL) {
@@ -177,7 +174,7 @@ static void task_look_locked(struct task_ext *x, struct task_look *out)
 
     out->tid = x->tid;
     memcpy(out->name, t->name, sizeof(out->name));
-    out->state = task_state(t);
+    out->state = x->parked ? 'T' : task_state(t);
     out->cpu = (unsigned)load_relaxed(&t->cpu);
     out->affinity = load_relaxed(&t->affinity);
     time_split(thread_runtime_ns(t), load_relaxed(&t->ticks_user), load_relaxed(&t->ticks_kernel),

@@ -18,33 +18,42 @@
 #include <arch/time.h>
 #include <k/errno.h>
 #include <proc.h>
+#include <fs.h>
+#include <k/string.h>
+#include <page.h>
 #include <slab.h>
 
 #include "proc_priv.h"
 
-#define TID_BUCKETS 256
-#define TID_MAX     (1 << 22)
+#define TID_MAX (1 << 22)
 
-static struct spinlock table_lock = SPINLOCK_INIT(RANK_PROC);
-static struct list tid_hash[TID_BUCKETS];            // [table_lock] task_ext.hash_link
-static struct list processes = LIST_INIT(processes); // [table_lock] process.all_link
-static unsigned nr_processes, nr_tasks;              // [table_lock]
-static s32 last_number;                              // [table_lock]
-static u64 nr_started;                               // [table_lock] threads, since boot
+struct spinlock proc_table_lock = SPINLOCK_INIT(RANK_PROC);
+struct process *proc_init_process;
+static struct list tid_hash[NUMBER_BUCKETS];         // [H] task_ext.hash_link
+static struct list pid_hash[NUMBER_BUCKETS];         // [H] process.hash_link
+static struct list processes = LIST_INIT(processes); // [H] process.all_link
+static unsigned nr_processes, nr_tasks;              // [H] zombies are among the processes
+static u64 nr_started;                               // [H] threads, since boot
+static s32 last_number;                              // [H]
+static unsigned max_tasks;                           // [I]
 
 static struct kmem_cache *task_cache;
 
 void proc_init(void)
 {
-    for (unsigned i = 0; i < TID_BUCKETS; i++) {
+    for (unsigned i = 0; i < NUMBER_BUCKETS; i++) {
         list_init(&tid_hash[i]);
+        list_init(&pid_hash[i]);
     }
+    jobctl_init();
+    // As Linux: an eighth of memory in kernel stacks.
+    max_tasks = (unsigned)min(page_nr_total() / (8 * (KSTACK_SIZE / PAGE_SIZE)), (u64)TID_MAX);
     task_cache = kmem_cache_create("task", sizeof(struct task_ext), 0);
 }
 
 static struct list *tid_bucket(s32 tid)
 {
-    return &tid_hash[(u32)tid % TID_BUCKETS];
+    return &tid_hash[(u32)tid % NUMBER_BUCKETS];
 }
 
 static struct task_ext *task_find_locked(s32 tid)
@@ -59,11 +68,11 @@ static struct task_ext *task_find_locked(s32 tid)
     return NULL;
 }
 
-static struct process *process_find_locked(s32 pid)
+struct process *process_find_locked(s32 pid)
 {
     struct process *p;
 
-    list_for_each_entry (p, &processes, all_link) {
+    list_for_each_entry (p, &pid_hash[(u32)pid % NUMBER_BUCKETS], hash_link) {
         if (p->pid == pid) {
             return p;
         }
@@ -71,12 +80,20 @@ static struct process *process_find_locked(s32 pid)
     return NULL;
 }
 
-// A number that neither a thread nor a process has; 0: none left.
+struct process *process_next_locked(struct process *p)
+{
+    struct list *next = p ? p->all_link.next : processes.next;
+
+    return next == &processes ? NULL : list_entry(next, struct process, all_link);
+}
+
+// A number that no thread, process, group or session has; 0: none left.
 static s32 number_alloc_locked(void)
 {
     for (s32 tries = 0; tries < TID_MAX; tries++) {
         last_number = last_number + 1 < TID_MAX ? last_number + 1 : 2;
-        if (!task_find_locked(last_number) && !process_find_locked(last_number)) {
+        if (!task_find_locked(last_number) && !process_find_locked(last_number) &&
+            !jobctl_number_used_locked(last_number)) {
             return last_number;
         }
     }
@@ -111,11 +128,18 @@ struct process *process_create(void)
     spin_init(&p->lock, RANK_SIGNAL);
     list_init(&p->threads);
     list_init(&p->all_link);
+    list_init(&p->hash_link);
+    list_init(&p->children);
+    list_init(&p->sibling);
+    list_init(&p->pgrp_link);
     waitq_init(&p->thread_gone);
+    waitq_init(&p->child_wait);
+    waitq_init(&p->end_wait);
+    waitq_init(&p->park_wait);
     signal_pending_init(&p->shared);
-    mutex_init(&p->fs_lock, RANK_SLEEP_MISC);
-    store_relaxed(&p->umask, 022);
     process_limits_init(p);
+    creds_init(&p->cred);
+    p->flags = (struct proc_flags){.dumpable = 1, .timer_slack_ns = 50000};
     p->start_ns = clock_ns();
     return p;
 }
@@ -129,7 +153,8 @@ void process_put(struct process *p)
 {
     // Acquire and release: whoever frees sees all that the others did before they let go.
     if (atomic_fetch_sub(&p->ref, 1) == 1) {
-        kfree(p->cwd_path);
+        sighand_put(p->sighand);
+        cred_groups_put(p->cred.groups);
         kfree(p);
     }
 }
@@ -138,12 +163,12 @@ struct process *process_get_by_pid(s32 pid)
 {
     struct process *p;
 
-    spin_lock(&table_lock);
+    spin_lock(&proc_table_lock);
     p = process_find_locked(pid);
     if (p) {
         process_get(p);
     }
-    spin_unlock(&table_lock);
+    spin_unlock(&proc_table_lock);
     return p;
 }
 
@@ -152,29 +177,29 @@ s32 process_next_pid(s32 after)
     struct process *p;
     s32 best = 0;
 
-    spin_lock(&table_lock);
+    spin_lock(&proc_table_lock);
     list_for_each_entry (p, &processes, all_link) {
         if (p->pid > after && (!best || p->pid < best)) {
             best = p->pid;
         }
     }
-    spin_unlock(&table_lock);
+    spin_unlock(&proc_table_lock);
     return best;
 }
 
 s32 process_last_number(void)
 {
-    spin_lock(&table_lock);
+    spin_lock(&proc_table_lock);
     s32 n = last_number;
-    spin_unlock(&table_lock);
+    spin_unlock(&proc_table_lock);
     return n;
 }
 
 u64 process_forks(void)
 {
-    spin_lock(&table_lock);
+    spin_lock(&proc_table_lock);
     u64 n = nr_started;
-    spin_unlock(&table_lock);
+    spin_unlock(&proc_table_lock);
     return n;
 }
 
@@ -266,43 +291,123 @@ void task_free_current(void)
     process_put(p);
 }
 
-int task_publish(struct task_ext *task)
+// Threads of all processes of a user: RLIMIT_NPROC, which does not bind root.
+static bool too_many_locked(const struct process *p)
+{
+    u64 limit = p->rlimit[RLIMIT_NPROC].cur, n = 0;
+    u32 uid = p->cred.uid;
+    struct process *q;
+
+    if (nr_tasks >= max_tasks) {
+        return true;
+    }
+    if (uid == 0 || limit >= TID_MAX) {
+        return false;
+    }
+    list_for_each_entry (q, &processes, all_link) {
+        n += q->cred.uid == uid ? max(q->nr_threads, 1u) : 0; // a look; zombies count
+    }
+    return n >= limit;
+}
+
+// Make room in the tables for the first thread of a process, or another one.
+static int task_number_locked(struct task_ext *task)
 {
     struct process *p = task->proc;
-    int err = -EAGAIN;
 
-    spin_lock(&table_lock);
-    spin_lock(&p->lock);
-    if (p->exiting || p->exec_task) {
-        goto out_unlock;
+    if (p->exiting || p->exec_task || too_many_locked(p)) {
+        return -EAGAIN;
     }
     task->tid = number_alloc_locked();
-    if (!task->tid) {
-        goto out_unlock;
-    }
-    if (!p->pid) {
-        p->pid = p->pgid = p->sid = task->tid;
-        list_add_tail(&processes, &p->all_link);
-        nr_processes++;
-    }
+    return task->tid ? 0 : -EAGAIN;
+}
+
+static void task_add_locked(struct task_ext *task)
+{
+    struct process *p = task->proc;
+
     list_add_tail(tid_bucket(task->tid), &task->hash_link);
     list_add_tail(&p->threads, &task->proc_link);
     p->nr_threads++;
+    p->nr_live++;
     nr_tasks++;
     nr_started++;
     signal_recalc_locked(task);
-    err = 0;
-out_unlock:
+}
+
+int task_publish(struct task_ext *task)
+{
+    struct process *p = task->proc;
+    int err;
+
+    spin_lock(&proc_table_lock);
+    spin_lock(&p->lock);
+    err = task_number_locked(task);
+    if (!err) {
+        task_add_locked(task);
+    }
     spin_unlock(&p->lock);
-    spin_unlock(&table_lock);
+    spin_unlock(&proc_table_lock);
     return err;
+}
+
+int process_publish(struct task_ext *task, bool sibling, u64 multi_seq)
+{
+    struct process *p = task->proc, *self = current_process();
+    int err;
+
+    spin_lock(&proc_table_lock);
+    if (self && self->multi_seq != multi_seq) {
+        err = -ERESTARTNOINTR;
+        goto out_unlock;
+    }
+    err = task_number_locked(task);
+    if (err) {
+        goto out_unlock;
+    }
+    p->pid = task->tid;
+    process_get(p); // the tables' reference, until it is reaped
+    list_add_tail(&processes, &p->all_link);
+    list_add_tail(&pid_hash[(u32)p->pid % NUMBER_BUCKETS], &p->hash_link);
+    nr_processes++;
+    if (self) {
+        p->exit_signal = sibling ? self->exit_signal : p->exit_signal;
+        family_join_locked(p, sibling ? self->parent : self);
+    } else {
+        proc_init_process = p;
+        jobctl_first_locked(p);
+    }
+    spin_lock(&p->lock);
+    task_add_locked(task);
+    spin_unlock(&p->lock);
+out_unlock:
+    spin_unlock(&proc_table_lock);
+    return err;
+}
+
+u64 process_multi_seq(struct process *p)
+{
+    spin_lock(&proc_table_lock);
+    u64 seq = p->multi_seq;
+    spin_unlock(&proc_table_lock);
+    return seq;
+}
+
+void process_remove_locked(struct process *p)
+{
+    list_del(&p->all_link);
+    list_del(&p->hash_link);
+    nr_processes--;
+    p->reaped = true;
 }
 
 void task_unpublish(struct task_ext *task, int status, bool *last)
 {
     struct process *p = task->proc;
+    struct sigqueue *q = sigqueue_alloc(); // for the SIGCHLD; without memory it comes without one
+    bool stopped;
 
-    spin_lock(&table_lock);
+    spin_lock(&proc_table_lock);
     spin_lock(&p->lock);
     list_del(&task->hash_link);
     list_del(&task->proc_link);
@@ -322,25 +427,32 @@ void task_unpublish(struct task_ext *task, int status, bool *last)
     if (*last) {
         p->exiting = true;
         signal_pending_flush(p, &p->shared);
-        list_del(&p->all_link);
-        nr_processes--;
     }
+    stopped = stop_complete_locked(p); // the others are parked, and this one is no longer awaited
     waitq_wake_all(&p->thread_gone);
     spin_unlock(&p->lock);
-    spin_unlock(&table_lock);
+    family_thread_left_locked(p, task->tid);
+    if (*last) {
+        family_process_ended_locked(p, &q);
+    } else if (stopped) {
+        family_tell_locked(p, CLD_STOPPED, &q);
+    }
+    spin_unlock(&proc_table_lock);
+    sigqueue_free(q);
 }
 
 void task_become_leader(struct task_ext *task)
 {
     struct process *p = task->proc;
 
-    spin_lock(&table_lock);
+    spin_lock(&proc_table_lock);
     spin_lock(&p->lock);
     list_del(&task->hash_link);
     task->tid = p->pid;
+    p->did_exec = true;
     list_add_tail(tid_bucket(task->tid), &task->hash_link);
     spin_unlock(&p->lock);
-    spin_unlock(&table_lock);
+    spin_unlock(&proc_table_lock);
 }
 
 // --- Signals by number ---------------------------------------------------------------------------
@@ -352,7 +464,7 @@ int task_signal_by_tid(s32 tgid, s32 tid, const struct ksiginfo *info)
     struct task_ext *t;
     int err = -ESRCH;
 
-    spin_lock(&table_lock);
+    spin_lock(&proc_table_lock);
     t = task_find_locked(tid);
     if (t && (tgid == 0 || t->proc->pid == tgid)) {
         err = 0;
@@ -362,7 +474,7 @@ int task_signal_by_tid(s32 tgid, s32 tid, const struct ksiginfo *info)
             spin_unlock(&t->proc->lock);
         }
     }
-    spin_unlock(&table_lock);
+    spin_unlock(&proc_table_lock);
     sigqueue_free(q);
     return err;
 }
@@ -375,7 +487,7 @@ int task_affinity(s32 tid, u64 *get, const u64 *set)
     struct task_ext *t;
     int err = -ESRCH;
 
-    spin_lock(&table_lock);
+    spin_lock(&proc_table_lock);
     t = task_find_locked(tid);
     if (t) {
         err = set ? sched_set_affinity(t->thread, *set) : 0;
@@ -383,6 +495,6 @@ int task_affinity(s32 tid, u64 *get, const u64 *set)
             *get = load_relaxed(&t->thread->affinity);
         }
     }
-    spin_unlock(&table_lock);
+    spin_unlock(&proc_table_lock);
     return err;
 }

@@ -4,6 +4,98 @@
 
 #include <proc.h>
 
+struct sigqueue;
+
+#define NUMBER_BUCKETS 256
+
+// The table lock, letter H: processes, threads, groups, sessions by number, and the family tree.
+extern struct spinlock proc_table_lock;   // RANK_PROC
+extern struct process *proc_init_process; // [I] once published
+
+// --- proc.c
+
+// With the table lock held.
+struct process *process_find_locked(s32 pid);
+struct process *process_next_locked(struct process *p); // NULL: the first; NULL at the end
+void process_remove_locked(struct process *p); // reaped; the tables' reference is the caller's
+
+// Publish the first thread of a process and thereby the process: a child of the calling one, or,
+// with CLONE_PARENT, its sibling. Called by a kernel thread: process 1. multi_seq: the calling
+// process's when the new one began to be a copy of it; -ERESTARTNOINTR when a signal was sent to a
+// group in between, which would miss the new process. Or task_publish's errors.
+int process_publish(struct task_ext *task, bool sibling, u64 multi_seq);
+u64 process_multi_seq(struct process *p);
+
+// from NULL: a fresh one. NULL: no memory.
+struct fs_ctx *fs_ctx_create(struct fs_ctx *from);
+struct fs_ctx *fs_ctx_get(struct fs_ctx *c);
+struct sighand *sighand_create(struct sighand *from);
+struct sighand *sighand_get(struct sighand *h);
+void sighand_put(struct sighand *h);
+
+// --- cred.c
+
+void creds_init(struct creds *c);
+struct cred_groups *cred_groups_get(struct cred_groups *g);
+void cred_groups_put(struct cred_groups *g); // NULL is allowed; no sleep
+// AT_SECURE and the rules of setuid for capabilities are not there: everybody may do everything.
+
+// --- itimer.c
+
+void itimers_exit(struct process *p);    // the last thread: all timers go
+void itimers_exec(struct process *p);    // POSIX timers go, interval timers stay
+bool itimers_cpu_due(struct process *p); // signal_deliver: look at the CPU-time timers
+
+// --- family.c: parents and children. The table lock is held by the caller of all _locked ones.
+
+void family_join_locked(struct process *p, struct process *parent);
+void family_thread_left_locked(struct process *p, s32 tid); // pdeath signals of its children
+// Zombie: orphans find a new parent, the parent is told (with *q if there is one).
+void family_process_ended_locked(struct process *p, struct sigqueue **q);
+// CLD_STOPPED or CLD_CONTINUED to p's parent.
+void family_tell_locked(struct process *p, int code, struct sigqueue **q);
+void family_tell(struct process *p, int code); // the same, taking the lock and memory itself
+void family_reap_locked(struct process *p);    // a zombie; the tables' reference is the caller's
+void process_times(struct process *p, u64 *user_ns, u64 *kernel_ns);
+
+// --- jobctl.c
+
+void jobctl_init(void);
+bool jobctl_number_used_locked(s32 n);
+void jobctl_first_locked(struct process *p);                          // process 1: its own session
+void jobctl_join_locked(struct process *p, const struct process *as); // fork
+void jobctl_leave_locked(struct process *p);                          // reaped
+// p has ended or lost its parent: groups that are orphaned by that and have stopped members are
+// sent SIGHUP and SIGCONT. parent: what p's parent was.
+void jobctl_ended_locked(struct process *p, struct process *parent);
+bool jobctl_orphaned_locked(struct process *p); // is p's group orphaned?
+bool jobctl_orphaned(struct process *p);        // the same, taking the lock
+// p led its session and ends.
+void jobctl_leader_ended_locked(struct process *p);
+struct pgrp *pgrp_find_locked(s32 id); // NULL: none
+// The members one after the other; p NULL: the first; NULL at the end.
+struct process *jobctl_next_member_locked(struct pgrp *g, struct process *p);
+
+// --- fork.c
+
+void vfork_release(struct task_ext *t); // the task no longer uses its parent's address space
+
+// --- fs/pidfd.c
+
+// A new descriptor of the current process that stands for p. flags: O_NONBLOCK or 0. Or errno.
+bool process_has_ended(struct process *p); // family.c: it is a zombie, or gone
+int pidfd_create(struct process *p, u32 flags);
+void pidfd_discard(int fd); // close it again
+// The process a descriptor stands for, counted, and the descriptor's O_* flags (flags may be
+// NULL). -EBADF.
+int pidfd_process(int fd, struct process **out, u32 *flags);
+
+// --- sys_misc.c
+
+void rusage_fill(struct uapi_rusage *r, u64 user_ns, u64 kernel_ns);
+
+// --- the rest
+
 struct process *process_create(void); // one reference, no threads, no resources; NULL: no memory
 // What user mode is told of the end of a thread (or of its address space): robust futexes and
 // clear_child_tid. The current thread, user memory still there.
@@ -39,7 +131,14 @@ int signal_dequeue_locked(struct task_ext *t, u64 signals, struct ksiginfo *info
 // Forget every pending instance of sig. proc->lock held.
 void signal_discard_locked(struct process *p, int sig);
 
-// Signals whose default action is to do nothing (for us: stops, too).
+// Signals whose default action is to do nothing, and those that stop.
 bool signal_default_ignored(int sig);
+bool signal_default_stops(int sig);
+
+// Is every thread of p parked, for the first time since the stop began? proc->lock held; true: the
+// parent is to be told.
+bool stop_complete_locked(struct process *p);
+// End the process with a status; its threads are kicked. proc->lock held.
+void process_doom_locked(struct process *p, int status);
 
 #endif

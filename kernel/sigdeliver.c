@@ -10,9 +10,18 @@
 //
 //                       no handler runs     handler, SA_RESTART     handler
 //     ERESTARTSYS       start again         start again             -EINTR
+//     ERESTARTNOINTR    start again         start again             start again
 //     ERESTARTNOHAND    start again         -EINTR                  -EINTR
 //     ERESTARTRESUME    start again, with   -EINTR                  -EINTR
 //                       its first deadline
+//
+// A stop parks every thread of the process here, in signal_deliver(): the thread that takes the
+// stop signal sets stop_sig and kicks the others; the last one to park makes the stop complete and
+// tells the parent. SIGCONT, when it is sent, clears stop_sig and wakes them.
+//
+//     running --stop signal taken--> stopping --all parked--> stopped
+//        ^                              |                        |
+//        +------------ SIGCONT sent ----+------------------------+    a deadly signal: they leave
 //
 // "Start again" sets the instruction pointer back to the system call instruction, before the frame
 // is built, so that rt_sigreturn comes out there.
@@ -31,7 +40,13 @@ void siginfo_to_user(struct uapi_siginfo *to, const struct ksiginfo *info)
     memset(to, 0, sizeof(*to));
     to->si_signo = info->signo;
     to->si_code = info->code;
-    if (info->code > 0) {
+    if (info->signo == SIGCHLD && info->code > 0 && info->code != SI_KERNEL) {
+        to->si_cpid = info->pid;
+        to->si_cuid = info->uid;
+        to->si_status = info->status;
+        to->si_utime = info->utime;
+        to->si_stime = info->stime;
+    } else if (info->code > 0) {
         to->si_addr = info->addr;
     } else {
         to->si_pid = info->pid;
@@ -51,7 +66,7 @@ static void restart_finish(struct task_ext *t, struct trapframe *f, const struct
         return;
     }
     t->restart = 0;
-    if (sa && (code != ERESTARTSYS || !(sa->flags & SA_RESTART))) {
+    if (sa && code != ERESTARTNOINTR && (code != ERESTARTSYS || !(sa->flags & SA_RESTART))) {
         t->resume_deadline_ns = 0;
         trap_set_result(f, -EINTR);
         return;
@@ -157,6 +172,125 @@ static void leave_if_told_locked(struct task_ext *t)
     }
 }
 
+// --- Stop and continue ---------------------------------------------------------------------------
+
+bool stop_complete_locked(struct process *p)
+{
+    if (!p->stop_sig || p->stopped || p->exiting || !p->nr_threads ||
+        p->nr_parked < p->nr_threads) {
+        return false;
+    }
+    p->stopped = true;
+    p->stop_report = p->stop_sig;
+    p->cont_report = false;
+    return true;
+}
+
+static bool park_is_over(struct process *p, struct task_ext *t)
+{
+    bool over;
+
+    spin_lock(&p->lock);
+    over = !p->stop_sig || p->exiting || (p->exec_task && p->exec_task != t);
+    spin_unlock(&p->lock);
+    return over;
+}
+
+// Be stopped. proc->lock held; dropped. The first one to go on tells the parent of the SIGCONT.
+static void park_locked(struct task_ext *t)
+{
+    struct process *p = t->proc;
+    bool tell;
+
+    p->nr_parked++;
+    t->parked = true;
+    tell = stop_complete_locked(p);
+    spin_unlock(&p->lock);
+    if (tell) {
+        family_tell(p, CLD_STOPPED);
+    }
+    waitq_wait(&p->park_wait, park_is_over(p, t));
+    spin_lock(&p->lock);
+    p->nr_parked--;
+    t->parked = false;
+    tell = p->cont_notify && !p->exiting;
+    p->cont_notify = false;
+    spin_unlock(&p->lock);
+    if (tell) {
+        family_tell(p, CLD_CONTINUED);
+    }
+}
+
+// A stop signal without a handler was taken. proc->lock held; dropped.
+static void stop_begin_locked(struct task_ext *t, int sig)
+{
+    struct process *p = t->proc;
+    struct task_ext *other;
+
+    if (sig != SIGSTOP) {
+        bool orphaned;
+
+        p->stop_dequeued = true;
+        spin_unlock(&p->lock);
+        orphaned = jobctl_orphaned(p);
+        spin_lock(&p->lock);
+        if (orphaned || !p->stop_dequeued) { // a SIGCONT came in between
+            spin_unlock(&p->lock);
+            return;
+        }
+        p->stop_dequeued = false;
+    }
+    if (!p->stop_sig) {
+        p->stop_sig = (u8)sig;
+    }
+    list_for_each_entry (other, &p->threads, proc_link) {
+        if (other != t) {
+            signal_kick_locked(other);
+        }
+    }
+    spin_unlock(&p->lock); // the caller comes by here again and parks
+}
+
+// --- Taking them one after the other -------------------------------------------------------------
+
+// The action of the signal just taken. One whose default is that nothing happens: SIG_IGN.
+static struct sigaction_k action_take_locked(struct process *p, int sig)
+{
+    struct sigaction_k sa;
+
+    spin_lock(&p->sighand->lock);
+    sa = p->sighand->action[sig - 1];
+    if (sa.handler > SIG_IGN && (sa.flags & SA_RESETHAND)) {
+        p->sighand->action[sig - 1].handler = SIG_DFL;
+    }
+    spin_unlock(&p->sighand->lock);
+    if (sa.handler == SIG_DFL && signal_default_ignored(sig)) {
+        sa.handler = SIG_IGN;
+    }
+    return sa;
+}
+
+// proc->lock held; dropped.
+static void signal_act_locked(struct task_ext *t, struct trapframe *f, const struct ksiginfo *info,
+                              bool forced)
+{
+    struct process *p = t->proc;
+    struct sigaction_k sa = action_take_locked(p, info->signo);
+    bool immune = p->is_init && !p->is_program && !forced;
+
+    if (sa.handler == SIG_DFL && !immune && signal_default_stops(info->signo)) {
+        stop_begin_locked(t, info->signo);
+        return;
+    }
+    spin_unlock(&p->lock);
+    if (sa.handler > SIG_IGN) {
+        restart_finish(t, f, &sa);
+        handler_push(t, f, info, &sa);
+    } else if (sa.handler == SIG_DFL && !immune) {
+        die(info, f);
+    }
+}
+
 void signal_deliver(struct trapframe *f)
 {
     struct task_ext *t = current_task();
@@ -167,29 +301,22 @@ void signal_deliver(struct trapframe *f)
     }
     p = t->proc;
     for (;;) {
-        struct sigaction_k sa;
         struct ksiginfo info;
-        int sig;
+        bool forced;
 
         spin_lock(&p->lock);
         leave_if_told_locked(t);
-        sig = signal_dequeue_locked(t, ~t->blocked, &info);
-        if (!sig) {
+        if (p->stop_sig) {
+            park_locked(t);
+            continue;
+        }
+        forced = t->fault_sig;
+        if (!signal_dequeue_locked(t, ~t->blocked, &info)) {
             signal_recalc_locked(t);
             spin_unlock(&p->lock);
             break;
         }
-        sa = p->action[sig - 1];
-        if (sa.handler > SIG_IGN && (sa.flags & SA_RESETHAND)) {
-            p->action[sig - 1].handler = SIG_DFL;
-        }
-        spin_unlock(&p->lock);
-        if (sa.handler > SIG_IGN) {
-            restart_finish(t, f, &sa);
-            handler_push(t, f, &info, &sa);
-        } else if (sa.handler == SIG_DFL && !signal_default_ignored(sig)) {
-            die(&info, f);
-        }
+        signal_act_locked(t, f, &info, forced);
     }
     restart_finish(t, f, NULL);
     if (t->saved_mask_valid) {

@@ -19,9 +19,14 @@
 // A shared signal is for any one thread that does not block it. When the chosen thread blocks it or
 // dies before it took it, signal_retarget_locked() kicks another.
 //
+// Two kinds act when they are sent, whatever the receiver does with them. SIGCONT takes back every
+// stop, pending or in effect, and a stop signal every pending SIGCONT. And a signal that can only
+// kill dooms the process at once: a wait that only such a signal may end (vfork) ends, and a
+// stopped process dies.
+//
 // A fault's signal must not need memory: its siginfo lives in the task (`fault`), not in the queue.
 // Locks: proc->lock protects all of it; `blocked` is written by its own thread only, under the
-// lock.
+// lock. The actions are under sighand->lock, inside it: processes may share them (CLONE_SIGHAND).
 #include <arch/uaccess.h>
 #include <k/assert.h>
 #include <k/errno.h>
@@ -105,14 +110,26 @@ bool signal_default_ignored(int sig)
     case SIGCONT:
     case SIGURG:
     case SIGWINCH:
-    case SIGSTOP: // nothing here can continue a stopped thread yet, so it does not stop
-    case SIGTSTP:
-    case SIGTTIN:
-    case SIGTTOU:
         return true;
     default:
         return false;
     }
+}
+
+bool signal_default_stops(int sig)
+{
+    return sig == SIGSTOP || sig == SIGTSTP || sig == SIGTTIN || sig == SIGTTOU;
+}
+
+struct sigaction_k sigaction_get(struct process *p, int sig)
+{
+    struct sighand *h = p->sighand;
+    struct sigaction_k sa;
+
+    spin_lock(&h->lock);
+    sa = h->action[sig - 1];
+    spin_unlock(&h->lock);
+    return sa;
 }
 
 // --- Sending -------------------------------------------------------------------------------------
@@ -141,15 +158,69 @@ static void shared_kick_locked(struct process *p, int sig)
     }
 }
 
-// Would it be dropped? Not while the thread blocks it: the action may change before it unblocks.
-static bool signal_ignored(const struct process *p, const struct task_ext *t, int sig)
+// Process 1 takes no signal it has no handler for, if it is an init: its end is the machine's.
+static bool signal_is_immune(const struct process *p)
 {
-    u64 handler = p->action[sig - 1].handler;
+    return p->is_init && !p->is_program;
+}
+
+// Would it be dropped? Not while the thread blocks it: the action may change before it unblocks.
+static bool signal_ignored(struct process *p, const struct task_ext *t, int sig)
+{
+    u64 handler;
 
     if ((t->blocked | t->sig_wait) & SIG_BIT(sig)) {
         return false;
     }
-    return handler == SIG_IGN || (handler == SIG_DFL && signal_default_ignored(sig));
+    handler = sigaction_get(p, sig).handler;
+    return handler == SIG_IGN ||
+           (handler == SIG_DFL && (signal_default_ignored(sig) || signal_is_immune(p)));
+}
+
+// Does it end the process without anybody having a say? Then the thread that would take it does
+// not block it, nor wait for it. A fault's signal goes another way, for its line on the console.
+static bool signal_is_deadly(struct process *p, const struct task_ext *to, int sig)
+{
+    struct task_ext *t;
+
+    if (signal_is_immune(p) || sigaction_get(p, sig).handler != SIG_DFL ||
+        signal_default_ignored(sig) || signal_default_stops(sig)) {
+        return false;
+    }
+    list_for_each_entry (t, &p->threads, proc_link) {
+        if ((!to || t == to) && (t->sig_wait & SIG_BIT(sig))) {
+            return false;
+        }
+    }
+    list_for_each_entry (t, &p->threads, proc_link) {
+        if ((!to || t == to) && !(t->blocked & SIG_BIT(sig))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+// What SIGCONT and the stop signals do to each other, see above.
+static void signal_job_control_locked(struct process *p, int sig)
+{
+    if (signal_default_stops(sig)) {
+        signal_discard_locked(p, SIGCONT);
+    } else if (sig == SIGCONT) {
+        signal_discard_locked(p, SIGSTOP);
+        signal_discard_locked(p, SIGTSTP);
+        signal_discard_locked(p, SIGTTIN);
+        signal_discard_locked(p, SIGTTOU);
+        p->stop_dequeued = false;
+        if (p->stopped) {
+            p->cont_report = p->cont_notify = true;
+        }
+        p->stopped = false;
+        p->stop_report = 0;
+        if (p->stop_sig) {
+            p->stop_sig = 0;
+            waitq_wake_all(&p->park_wait);
+        }
+    }
 }
 
 int signal_send_locked(struct process *p, struct task_ext *to, const struct ksiginfo *info,
@@ -160,7 +231,15 @@ int signal_send_locked(struct process *p, struct task_ext *to, const struct ksig
     int sig = info->signo;
 
     spin_assert_held(&p->lock);
-    if (!probe || signal_ignored(p, probe, sig)) {
+    if (!probe || p->exiting) {
+        return 0;
+    }
+    signal_job_control_locked(p, sig);
+    if (signal_ignored(p, probe, sig)) {
+        return 0;
+    }
+    if (signal_is_deadly(p, to, sig)) {
+        process_doom_locked(p, sig);
         return 0;
     }
     if (sig < SIGRTMIN && (pending->set & SIG_BIT(sig))) {
@@ -223,11 +302,13 @@ void force_signal_fault(int sig, int code, u64 addr)
     }
     p = t->proc;
     spin_lock(&p->lock);
-    sa = &p->action[sig - 1];
+    spin_lock(&p->sighand->lock);
+    sa = &p->sighand->action[sig - 1];
     if ((t->blocked & SIG_BIT(sig)) || sa->handler == SIG_IGN) {
         sa->handler = SIG_DFL;
         t->blocked &= ~SIG_BIT(sig);
     }
+    spin_unlock(&p->sighand->lock);
     t->fault = (struct ksiginfo){.signo = sig, .code = code, .addr = addr};
     t->fault_sig = sig;
     store_relaxed(&t->sig_work, true); // looked at by this thread only
@@ -256,8 +337,8 @@ void signal_recalc_locked(struct task_ext *t)
     bool leave = p->exiting || (p->exec_task && p->exec_task != t);
 
     spin_assert_held(&p->lock);
-    store_relaxed(&t->sig_work,
-                  leave || t->fault_sig || ((t->pending.set | p->shared.set) & ~t->blocked));
+    store_relaxed(&t->sig_work, leave || t->fault_sig || p->stop_sig ||
+                                    ((t->pending.set | p->shared.set) & ~t->blocked));
 }
 
 void signal_retarget_locked(struct task_ext *task, u64 lost)
@@ -380,11 +461,13 @@ void signal_reset_for_exec(struct process *p)
     struct task_ext *t = current_task();
 
     spin_lock(&p->lock);
+    spin_lock(&p->sighand->lock);
     for (int i = 0; i < NR_SIGNALS; i++) {
-        u64 handler = p->action[i].handler;
+        struct sigaction_k *sa = &p->sighand->action[i];
 
-        p->action[i] = (struct sigaction_k){.handler = handler == SIG_IGN ? SIG_IGN : SIG_DFL};
+        *sa = (struct sigaction_k){.handler = sa->handler == SIG_IGN ? SIG_IGN : SIG_DFL};
     }
+    spin_unlock(&p->sighand->lock);
     signal_recalc_locked(t);
     spin_unlock(&p->lock);
     t->altstack = (struct uapi_stack){.ss_flags = SS_DISABLE};

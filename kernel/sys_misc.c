@@ -11,8 +11,9 @@
 #include <uapi/misc.h>
 #include <uapi/time.h>
 
-// --- Identity: one user, root; one process, leader of its own group and session
-// --------------------
+#include "proc_priv.h"
+
+// --- Identity ------------------------------------------------------------------------------------
 
 s64 sys_getpid(const u64 *a)
 {
@@ -28,99 +29,20 @@ s64 sys_gettid(const u64 *a)
 
 s64 sys_getppid(const u64 *a)
 {
+    struct process *p = current_process();
+    s32 ppid;
+
     (void)a;
-    return current_process()->ppid;
-}
-
-static bool is_self(u64 pid)
-{
-    return (s32)pid == 0 || (s32)pid == current_process()->pid;
-}
-
-s64 sys_getpgid(const u64 *a)
-{
-    return is_self(a[0]) ? current_process()->pgid : -ESRCH;
-}
-
-s64 sys_getpgrp(const u64 *a)
-{
-    (void)a;
-    return current_process()->pgid;
-}
-
-s64 sys_getsid(const u64 *a)
-{
-    return is_self(a[0]) ? current_process()->sid : -ESRCH;
-}
-
-s64 sys_setsid(const u64 *a)
-{
-    (void)a;
-    return -EPERM; // already the leader
-}
-
-s64 sys_setpgid(const u64 *a)
-{
-    return is_self(a[0]) ? -EPERM : -ESRCH; // a session leader stays where it is
-}
-
-s64 sys_getuid(const u64 *a)
-{
-    (void)a;
-    return 0;
-}
-
-s64 sys_geteuid(const u64 *a)
-{
-    (void)a;
-    return 0;
-}
-
-s64 sys_getgid(const u64 *a)
-{
-    (void)a;
-    return 0;
-}
-
-s64 sys_getegid(const u64 *a)
-{
-    (void)a;
-    return 0;
-}
-
-s64 sys_getresuid(const u64 *a)
-{
-    u32 root = 0;
-
-    for (int i = 0; i < 3; i++) {
-        if (arch_copy_to_user((void *)a[i], &root, sizeof(root))) {
-            return -EFAULT;
-        }
-    }
-    return 0;
-}
-
-s64 sys_getresgid(const u64 *a)
-{
-    return sys_getresuid(a);
-}
-
-s64 sys_getgroups(const u64 *a)
-{
-    return (int)a[0] < 0 ? -EINVAL : 0; // none
+    spin_lock(&p->lock);
+    ppid = p->ppid;
+    spin_unlock(&p->lock);
+    return ppid;
 }
 
 s64 sys_set_tid_address(const u64 *a)
 {
     current_task()->clear_child_tid = a[0];
     return current_task()->tid;
-}
-
-// There are no child processes yet.
-s64 sys_wait4(const u64 *a)
-{
-    (void)a;
-    return -ECHILD;
 }
 
 // --- The machine ---------------------------------------------------------------------------------
@@ -204,91 +126,141 @@ s64 sys_reboot(const u64 *a)
 
 // --- Limits and usage ----------------------------------------------------------------------------
 
-static s64 limit_get(unsigned which, u64 to)
+// What user mode asked for in *from (NULL: nothing) is set, and the value before stored in *old.
+static int limit_swap(struct process *p, unsigned which, const struct uapi_rlimit *from,
+                      struct uapi_rlimit *old)
 {
-    struct process *p = current_process();
-    struct uapi_rlimit r;
+    int err = 0;
 
-    spin_lock(&p->lock);
-    r = p->rlimit[which];
-    spin_unlock(&p->lock);
-    return arch_copy_to_user((void *)to, &r, sizeof(r)) ? -EFAULT : 0;
-}
-
-static s64 limit_set(unsigned which, u64 from)
-{
-    struct process *p = current_process();
-    struct uapi_rlimit r;
-
-    if (arch_copy_from_user(&r, (const void *)from, sizeof(r))) {
-        return -EFAULT;
-    }
-    if (r.cur > r.max) {
-        return -EINVAL;
+    if (from &&
+        (from->cur > from->max || (which == RLIMIT_NOFILE && from->max > RLIMIT_NOFILE_MAX))) {
+        return from->cur > from->max ? -EINVAL : -EPERM;
     }
     spin_lock(&p->lock);
-    p->rlimit[which] = r; // root may raise the hard limit, too
+    *old = p->rlimit[which];
+    if (from && from->max > old->max && current_process()->cred.euid) {
+        err = -EPERM; // root may raise the hard limit, too
+    } else if (from) {
+        p->rlimit[which] = *from;
+    }
     spin_unlock(&p->lock);
-    return 0;
-}
-
-s64 sys_getrlimit(const u64 *a)
-{
-    return a[0] < RLIM_NLIMITS ? limit_get((unsigned)a[0], a[1]) : -EINVAL;
-}
-
-s64 sys_setrlimit(const u64 *a)
-{
-    return a[0] < RLIM_NLIMITS ? limit_set((unsigned)a[0], a[1]) : -EINVAL;
+    return err;
 }
 
 // The old value is stored after the new one was read: the buffers may be the same.
-s64 sys_prlimit64(const u64 *a)
+static s64 limit_call(struct process *p, u64 which, u64 from, u64 to)
 {
-    struct process *p = current_process();
-    struct uapi_rlimit old;
-    s64 err = 0;
+    struct uapi_rlimit new, old;
+    int err;
 
-    if (a[1] >= RLIM_NLIMITS) {
+    if (which >= RLIM_NLIMITS) {
         return -EINVAL;
     }
-    if (!is_self(a[0])) {
-        return -ESRCH;
+    if (from && arch_copy_from_user(&new, (const void *)from, sizeof(new))) {
+        return -EFAULT;
     }
-    spin_lock(&p->lock);
-    old = p->rlimit[a[1]];
-    spin_unlock(&p->lock);
-    if (a[2]) {
-        err = limit_set((unsigned)a[1], a[2]);
-    }
-    if (!err && a[3] && arch_copy_to_user((void *)a[3], &old, sizeof(old))) {
+    err = limit_swap(p, (unsigned)which, from ? &new : NULL, &old);
+    if (!err && to && arch_copy_to_user((void *)to, &old, sizeof(old))) {
         err = -EFAULT;
     }
     return err;
 }
 
-// CPU time, all of it as user time; nothing else is counted.
+s64 sys_getrlimit(const u64 *a)
+{
+    struct uapi_rlimit r;
+    int err =
+        a[0] < RLIM_NLIMITS ? limit_swap(current_process(), (unsigned)a[0], NULL, &r) : -EINVAL;
+
+    return err ? err : arch_copy_to_user((void *)a[1], &r, sizeof(r)) ? -EFAULT : 0;
+}
+
+s64 sys_setrlimit(const u64 *a)
+{
+    struct uapi_rlimit r, old;
+
+    if (a[0] >= RLIM_NLIMITS) {
+        return -EINVAL;
+    }
+    if (arch_copy_from_user(&r, (const void *)a[1], sizeof(r))) {
+        return -EFAULT;
+    }
+    return limit_swap(current_process(), (unsigned)a[0], &r, &old);
+}
+
+s64 sys_prlimit64(const u64 *a)
+{
+    s32 pid = (s32)a[0];
+    struct process *p = process_get_by_pid(pid ? pid : current_process()->pid);
+    s64 r;
+
+    if (!p) {
+        return a[1] >= RLIM_NLIMITS ? -EINVAL : -ESRCH;
+    }
+    r = limit_call(p, (u32)a[1], a[2], a[3]);
+    process_put(p);
+    return r;
+}
+
+void rusage_fill(struct uapi_rusage *r, u64 user_ns, u64 kernel_ns)
+{
+    memset(r, 0, sizeof(*r));
+    r->utime_sec = (s64)(user_ns / NSEC_PER_SEC);
+    r->utime_usec = (s64)(user_ns % NSEC_PER_SEC / NSEC_PER_USEC);
+    r->stime_sec = (s64)(kernel_ns / NSEC_PER_SEC);
+    r->stime_usec = (s64)(kernel_ns % NSEC_PER_SEC / NSEC_PER_USEC);
+}
+
+static void children_times(struct process *p, u64 *user_ns, u64 *kernel_ns)
+{
+    spin_lock(&proc_table_lock);
+    *user_ns = p->child_user_ns;
+    *kernel_ns = p->child_kernel_ns;
+    spin_unlock(&proc_table_lock);
+}
+
 s64 sys_getrusage(const u64 *a)
 {
-    struct uapi_rusage r = {0};
-    u64 ns;
+    struct process *p = current_process();
+    struct task_look look;
+    struct uapi_rusage r;
+    u64 user_ns, kernel_ns;
 
     switch ((int)a[0]) {
     case RUSAGE_SELF:
-        ns = process_runtime_ns(current_process());
+        process_times(p, &user_ns, &kernel_ns);
         break;
     case RUSAGE_THREAD:
-        ns = thread_runtime_ns(current_thread());
+        task_look(p, current_task()->tid, &look);
+        user_ns = look.user_ns;
+        kernel_ns = look.kernel_ns;
         break;
     case RUSAGE_CHILDREN:
-        ns = 0;
+        children_times(p, &user_ns, &kernel_ns);
         break;
     default:
         return -EINVAL;
     }
-    r.utime_sec = (s64)(ns / NSEC_PER_SEC);
-    r.utime_usec = (s64)(ns % NSEC_PER_SEC / NSEC_PER_USEC);
+    rusage_fill(&r, user_ns, kernel_ns);
     return arch_copy_to_user((void *)a[1], &r, sizeof(r)) ? -EFAULT : 0;
+}
+
+s64 sys_times(const u64 *a)
+{
+    struct process *p = current_process();
+    u64 user_ns, kernel_ns, tick_ns = NSEC_PER_SEC / USER_HZ;
+    struct uapi_tms tms;
+
+    process_times(p, &user_ns, &kernel_ns);
+    tms.tms_utime = (s64)(user_ns / tick_ns);
+    tms.tms_stime = (s64)(kernel_ns / tick_ns);
+    children_times(p, &user_ns, &kernel_ns);
+    tms.tms_cutime = (s64)(user_ns / tick_ns);
+    tms.tms_cstime = (s64)(kernel_ns / tick_ns);
+    if (a[0] && arch_copy_to_user((void *)a[0], &tms, sizeof(tms))) {
+        return -EFAULT;
+    }
+    return (s64)(clock_ns() / tick_ns);
 }
 
 // --- prctl ---------------------------------------------------------------------------------------

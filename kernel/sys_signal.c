@@ -15,11 +15,94 @@
 
 // --- Sending -------------------------------------------------------------------------------------
 
+static struct ksiginfo info_of_caller(int sig, int code)
+{
+    const struct process *p = current_process();
+
+    return (struct ksiginfo){.signo = sig, .code = code, .pid = p->pid, .uid = p->cred.uid};
+}
+
+// The next process kill(-pgid) means; pgid 0 (that is, kill(-1)): all but process 1 and the caller.
+static struct process *many_next_locked(struct pgrp *g, struct process *p)
+{
+    if (g) {
+        return jobctl_next_member_locked(g, p);
+    }
+    do {
+        p = process_next_locked(p);
+    } while (p && (p->is_init || p == current_process()));
+    return p;
+}
+
+// Send to all of them at one instant, so that none can get away by forking (kernel/fork.c). The
+// queue entries are made before, as nothing is allocated under the lock; if there are more
+// processes by then, once more. `spare` holds them.
+static int many_send_locked(s32 pgid, const struct ksiginfo *info, struct list *spare,
+                            unsigned nr_spare, unsigned *nr)
+{
+    struct pgrp *g = pgid == 0 ? NULL : pgrp_find_locked(pgid);
+    struct process *p;
+
+    *nr = 0;
+    if (pgid != 0 && !g) {
+        return -ESRCH;
+    }
+    for (p = many_next_locked(g, NULL); p; p = many_next_locked(g, p)) {
+        ++*nr;
+    }
+    if (*nr == 0 || !info->signo) {
+        return *nr ? 0 : -ESRCH;
+    }
+    if (*nr > nr_spare) {
+        return -EAGAIN;
+    }
+    for (p = many_next_locked(g, NULL); p; p = many_next_locked(g, p)) {
+        struct sigqueue *q = list_first(spare, struct sigqueue, link);
+
+        if (q) {
+            list_del(&q->link);
+        }
+        p->multi_seq++;
+        spin_lock(&p->lock);
+        signal_send_locked(p, NULL, info, &q);
+        spin_unlock(&p->lock);
+        if (q) {
+            list_add_tail(spare, &q->link);
+        }
+    }
+    return 0;
+}
+
+static int kill_many(s32 pgid, const struct ksiginfo *info)
+{
+    struct list spare = LIST_INIT(spare);
+    struct sigqueue *q, *tmp;
+    unsigned nr = 0, nr_spare = 0;
+    int err;
+
+    do {
+        for (; nr_spare < nr; nr_spare++) {
+            q = sigqueue_alloc(); // without memory the signal comes without its siginfo
+            if (q) {
+                list_add_tail(&spare, &q->link);
+            }
+        }
+        spin_lock(&proc_table_lock);
+        err = many_send_locked(pgid, info, &spare, nr_spare, &nr);
+        spin_unlock(&proc_table_lock);
+    } while (err == -EAGAIN);
+    list_for_each_entry_safe (q, tmp, &spare, link) {
+        list_del(&q->link);
+        sigqueue_free(q);
+    }
+    return err;
+}
+
 s64 sys_kill(const u64 *a)
 {
     s32 pid = (s32)a[0];
     int sig = (int)a[1], err = 0;
-    struct ksiginfo info = {.signo = sig, .code = SI_USER, .pid = current_process()->pid};
+    struct ksiginfo info = info_of_caller(sig, SI_USER);
     struct process *p;
 
     if (sig < 0 || sig > NR_SIGNALS) {
@@ -28,8 +111,8 @@ s64 sys_kill(const u64 *a)
     if (pid == INT_MIN) {
         return -ESRCH;
     }
-    if (pid == 0 || (pid < -1 && -pid == current_process()->pgid)) {
-        pid = current_process()->pid; // there are no other processes in the group yet
+    if (pid <= 0) {
+        return kill_many(pid == 0 ? current_process()->pgid : pid == -1 ? 0 : -pid, &info);
     }
     p = pid > 0 ? process_get_by_pid(pid) : NULL;
     if (!p) {
@@ -44,7 +127,7 @@ s64 sys_kill(const u64 *a)
 
 static s64 thread_kill(s32 tgid, s32 tid, int sig)
 {
-    struct ksiginfo info = {.signo = sig, .code = SI_TKILL, .pid = current_process()->pid};
+    struct ksiginfo info = info_of_caller(sig, SI_TKILL);
 
     if (sig < 0 || sig > NR_SIGNALS || tid <= 0) {
         return -EINVAL;
@@ -62,7 +145,7 @@ s64 sys_tgkill(const u64 *a)
     return (s32)a[0] <= 0 ? -EINVAL : thread_kill((s32)a[0], (s32)a[1], (int)a[2]);
 }
 
-// The siginfo of sigqueue(): only si_code below zero, so that nobody passes for the kernel.
+// The siginfo of sigqueue().
 static int siginfo_from_user(u64 from, int sig, struct ksiginfo *info)
 {
     struct uapi_siginfo u;
@@ -73,12 +156,16 @@ static int siginfo_from_user(u64 from, int sig, struct ksiginfo *info)
     if (sig < 0 || sig > NR_SIGNALS) {
         return -EINVAL;
     }
-    if (u.si_code >= 0 || u.si_code == SI_TKILL) {
-        return -EPERM;
-    }
     *info = (struct ksiginfo){
         .signo = sig, .code = u.si_code, .pid = u.si_pid, .uid = u.si_uid, .value = u.si_value};
     return 0;
+}
+
+// Only si_code below zero, so that nobody passes for the kernel; to itself a process may send what
+// it likes (rt_sigqueueinfo(2)).
+static bool siginfo_is_forged(const struct ksiginfo *info, s32 tgid)
+{
+    return (info->code >= 0 || info->code == SI_TKILL) && tgid != current_process()->pid;
 }
 
 s64 sys_rt_sigqueueinfo(const u64 *a)
@@ -90,6 +177,9 @@ s64 sys_rt_sigqueueinfo(const u64 *a)
 
     if (err) {
         return err;
+    }
+    if (siginfo_is_forged(&info, (s32)a[0])) {
+        return -EPERM;
     }
     p = (s32)a[0] > 0 ? process_get_by_pid((s32)a[0]) : NULL;
     if (!p) {
@@ -110,6 +200,9 @@ s64 sys_rt_tgsigqueueinfo(const u64 *a)
 
     if (err) {
         return err;
+    }
+    if (siginfo_is_forged(&info, (s32)a[0])) {
+        return -EPERM;
     }
     if ((s32)a[0] <= 0 || (s32)a[1] <= 0) {
         return -EINVAL;
@@ -136,9 +229,13 @@ s64 sys_rt_sigaction(const u64 *a)
     }
     sa.mask &= ~(SIG_BIT(SIGKILL) | SIG_BIT(SIGSTOP));
     spin_lock(&p->lock);
-    old = p->action[sig - 1];
+    spin_lock(&p->sighand->lock);
+    old = p->sighand->action[sig - 1];
     if (a[1]) {
-        p->action[sig - 1] = sa;
+        p->sighand->action[sig - 1] = sa;
+    }
+    spin_unlock(&p->sighand->lock);
+    if (a[1]) {
         if (sa.handler == SIG_IGN || (sa.handler == SIG_DFL && signal_default_ignored(sig))) {
             signal_discard_locked(p, sig);
         }

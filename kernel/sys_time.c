@@ -215,17 +215,3 @@ s64 sys_clock_nanosleep(const u64 *a)
     }
     return sleep_until(deadline) ? -ERESTARTNOHAND : 0;
 }
-
-// --- CPU time ------------------------------------------------------------------------------------
-
-// All of it counts as user time: entries into the kernel are not timed one by one.
-s64 sys_times(const u64 *a)
-{
-    struct uapi_tms tms = {0};
-
-    tms.tms_utime = (s64)(process_runtime_ns(current_process()) / (NSEC_PER_SEC / USER_HZ));
-    if (a[0] && arch_copy_to_user((void *)a[0], &tms, sizeof(tms))) {
-        return -EFAULT;
-    }
-    return (s64)(clock_ns() / (NSEC_PER_SEC / USER_HZ));
-}

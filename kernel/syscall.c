@@ -90,7 +90,8 @@ static cold s64 syscall_interrupted(u64 nr, s64 r)
 
 static bool is_restart(s64 r)
 {
-    return r == -EINTR || r == -ERESTARTSYS || r == -ERESTARTNOHAND || r == -ERESTARTRESUME;
+    return r == -EINTR || r == -ERESTARTSYS || r == -ERESTARTNOINTR || r == -ERESTARTNOHAND ||
+           r == -ERESTARTRESUME;
 }
 
 void syscall_dispatch(struct trapframe *f)

@@ -21,7 +21,8 @@ enum lock_rank {
     // Spinlocks.
     RANK_SPIN_FIRST = 32,
     RANK_PROC = RANK_SPIN_FIRST, // process tables and thread lists
-    RANK_SIGNAL,                 // process->sig_lock
+    RANK_SIGNAL,                 // process->lock
+    RANK_SIGHAND,                // sighand->lock: signal actions
     RANK_FUTEX,                  // futex hash bucket
     RANK_PT_UPPER,               // lock of a page-table page above the leaf; top level first
     RANK_PT_UPPER2,

@@ -27,6 +27,7 @@ struct uapi_utsname {
 #define RLIMIT_RTPRIO     14
 #define RLIMIT_RTTIME     15
 #define RLIM_NLIMITS      16
+#define RLIMIT_NOFILE_MAX (1u << 20) // no more than a table can have (fs.nr_open)
 #define RLIM_INFINITY     (~0ull)
 
 struct uapi_rlimit {
@@ -68,6 +69,18 @@ struct uapi_sysinfo {
 #define REBOOT_CMD_CAD_ON    0x89abcdefu
 #define REBOOT_CMD_CAD_OFF   0x00000000u
 
-#define WNOHANG 1
+#define WNOHANG    1
+#define WSTOPPED   2 // wait4: WUNTRACED
+#define WEXITED    4
+#define WCONTINUED 8
+#define WNOWAIT    0x01000000u
+#define WNOTHREAD  0x20000000u
+#define WALL       0x40000000u
+#define WCLONE     0x80000000u
+
+#define P_ALL   0
+#define P_PID   1
+#define P_PGID  2
+#define P_PIDFD 3
 
 #endif

@@ -24,6 +24,7 @@
 #define CLONE_CHILD_SETTID   0x01000000ull
 #define CLONE_IO             0x80000000ull
 #define CLONE_CLEAR_SIGHAND  0x100000000ull
+#define CLONE_INTO_CGROUP    0x200000000ull
 
 struct uapi_clone_args {
     u64 flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls;

@@ -60,28 +60,34 @@
 #define MINSIGSTKSZ   2048
 
 // si_code
-#define SI_USER     0
-#define SI_KERNEL   0x80
-#define SI_QUEUE    (-1)
-#define SI_TIMER    (-2)
-#define SI_TKILL    (-6)
-#define SEGV_MAPERR 1
-#define SEGV_ACCERR 2
-#define BUS_ADRALN  1
-#define BUS_ADRERR  2
-#define BUS_OBJERR  3
-#define FPE_INTDIV  1
-#define FPE_INTOVF  2
-#define FPE_FLTDIV  3
-#define FPE_FLTOVF  4
-#define FPE_FLTUND  5
-#define FPE_FLTRES  6
-#define FPE_FLTINV  7
-#define ILL_ILLOPC  1
-#define ILL_ILLOPN  2
-#define ILL_PRVOPC  5
-#define TRAP_BRKPT  1
-#define TRAP_TRACE  2
+#define SI_USER       0
+#define SI_KERNEL     0x80
+#define SI_QUEUE      (-1)
+#define SI_TIMER      (-2)
+#define SI_TKILL      (-6)
+#define SEGV_MAPERR   1
+#define SEGV_ACCERR   2
+#define BUS_ADRALN    1
+#define BUS_ADRERR    2
+#define BUS_OBJERR    3
+#define FPE_INTDIV    1
+#define FPE_INTOVF    2
+#define FPE_FLTDIV    3
+#define FPE_FLTOVF    4
+#define FPE_FLTUND    5
+#define FPE_FLTRES    6
+#define FPE_FLTINV    7
+#define ILL_ILLOPC    1
+#define ILL_ILLOPN    2
+#define ILL_PRVOPC    5
+#define CLD_EXITED    1
+#define CLD_KILLED    2
+#define CLD_DUMPED    3
+#define CLD_TRAPPED   4
+#define CLD_STOPPED   5
+#define CLD_CONTINUED 6
+#define TRAP_BRKPT    1
+#define TRAP_TRACE    2
 
 struct uapi_siginfo {
     s32 si_signo, si_errno, si_code, pad_;
@@ -90,6 +96,12 @@ struct uapi_siginfo {
             s32 si_pid;
             u32 si_uid;
             u64 si_value; // SI_QUEUE, SI_TIMER
+        };
+        struct { // SIGCHLD
+            s32 si_cpid;
+            u32 si_cuid;
+            s32 si_status, pad1_;
+            s64 si_utime, si_stime;
         };
         u64 si_addr; // faults
         u8 room_[112];

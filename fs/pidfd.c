@@ -1,0 +1,100 @@
+// pidfds: descriptors that stand for a process. They never mean another one, whatever happens to
+// its number.
+//
+// The inode holds a reference to the struct process, which outlives the process itself. Poll says
+// POLLIN once it is a zombie, and goes on saying so (pidfd_open(2)).
+#include <arch/uaccess.h>
+#include <k/errno.h>
+#include <proc.h>
+#include <signal.h>
+#include <syscalls.h>
+
+#include "../kernel/proc_priv.h"
+#include "fd_priv.h"
+
+static unsigned pidfd_poll(struct file *f, struct pollq *pt)
+{
+    struct process *p = f->inode->private;
+
+    if (pt) {
+        poll_wait(pt, &p->end_wait);
+    }
+    return process_has_ended(p) ? POLLIN | POLLRDNORM : 0;
+}
+
+static const struct file_ops pidfd_fops = {.poll = pidfd_poll, .stream = true};
+
+static void pidfd_evict(struct inode *i)
+{
+    if (i->private) {
+        process_put(i->private);
+    }
+}
+
+static const struct inode_ops pidfd_inode_ops = {.evict = pidfd_evict};
+static struct super pidfd_super = {.type = "pidfs", .magic = 0x50494446};
+
+int pidfd_create(struct process *p, u32 flags)
+{
+    struct inode *i = inode_new(&pidfd_super, S_IFREG | 0600);
+    struct file *f;
+    int err;
+
+    if (!i) {
+        return -ENOMEM;
+    }
+    i->ops = &pidfd_inode_ops;
+    i->fops = &pidfd_fops;
+    err = file_open_inode(i, O_RDWR | flags, NULL, &f);
+    if (!err) {
+        process_get(p);
+        i->private = p;
+        err = fd_install(f, O_CLOEXEC);
+    }
+    inode_put(i);
+    return err;
+}
+
+void pidfd_discard(int fd)
+{
+    fd_close(fd);
+}
+
+int pidfd_process(int fd, struct process **out, u32 *flags)
+{
+    struct file *f = fd_get(fd);
+    int err = -EBADF;
+
+    if (!f) {
+        return err;
+    }
+    if (f->ops == &pidfd_fops) {
+        *out = f->inode->private;
+        process_get(*out);
+        if (flags) {
+            *flags = load_relaxed(&f->flags);
+        }
+        err = 0;
+    }
+    file_put(f);
+    return err;
+}
+
+s64 sys_pidfd_open(const u64 *a)
+{
+    s32 pid = (s32)a[0];
+    struct process *p;
+    s64 r;
+
+    if (((u32)a[1] & ~(u32)O_NONBLOCK) || pid <= 0) {
+        return -EINVAL;
+    }
+    p = process_get_by_pid(pid);
+    if (!p) {
+        // A thread that is not its process's first: Linux before 6.9 says this.
+        return task_signal_by_tid(0, pid, NULL) ? -ESRCH : -EINVAL;
+    }
+    r = pidfd_create(p, (u32)a[1]);
+    process_put(p);
+    return r;
+}

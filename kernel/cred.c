@@ -1,0 +1,490 @@
+// Who a process is: user and group numbers, capabilities.
+//
+// Nothing here is enforced: one user, who may do everything, has the machine. But the numbers are
+// kept, inherited and shown as on Linux, with its rules for which may be set to what once a process
+// has given up root, because programs drop privileges and check that they are gone (credentials(7),
+// capabilities(7)).
+//
+// On Linux these belong to a thread, and the C library sets them in all threads one by one. Here
+// they belong to the process: the first thread's call sets them, the others' change nothing.
+#include <arch/uaccess.h>
+#include <k/errno.h>
+#include <k/string.h>
+#include <proc.h>
+#include <slab.h>
+#include <syscalls.h>
+#include <uapi/misc.h>
+
+#include "proc_priv.h"
+
+#define GROUPS_MAX 65536
+#define CAP_ALL    ((1ull << 41) - 1) // CAP_CHECKPOINT_RESTORE is the last
+#define KEEP       (~0u)              // (uid_t)-1: leave it
+
+struct cred_groups {
+    atomic_int ref;
+    unsigned nr;
+    u32 id[];
+};
+
+void creds_init(struct creds *c)
+{
+    *c =
+        (struct creds){.cap_permitted = CAP_ALL, .cap_effective = CAP_ALL, .cap_bounding = CAP_ALL};
+}
+
+struct cred_groups *cred_groups_get(struct cred_groups *g)
+{
+    if (g) {
+        fetch_add_relaxed(&g->ref, 1);
+    }
+    return g;
+}
+
+void cred_groups_put(struct cred_groups *g)
+{
+    if (g && atomic_fetch_sub(&g->ref, 1) == 1) { // who frees sees what the others did before
+        kfree(g);
+    }
+}
+
+static struct creds creds_now(void)
+{
+    struct process *p = current_process();
+    struct creds c;
+
+    spin_lock(&p->lock);
+    c = p->cred;
+    spin_unlock(&p->lock);
+    return c;
+}
+
+s64 sys_getuid(const u64 *a)
+{
+    (void)a;
+    return creds_now().uid;
+}
+
+s64 sys_geteuid(const u64 *a)
+{
+    (void)a;
+    return creds_now().euid;
+}
+
+s64 sys_getgid(const u64 *a)
+{
+    (void)a;
+    return creds_now().gid;
+}
+
+s64 sys_getegid(const u64 *a)
+{
+    (void)a;
+    return creds_now().egid;
+}
+
+static s64 three_to_user(const u64 *a, u32 r, u32 e, u32 s)
+{
+    return arch_copy_to_user((void *)a[0], &r, sizeof(r)) ||
+                   arch_copy_to_user((void *)a[1], &e, sizeof(e)) ||
+                   arch_copy_to_user((void *)a[2], &s, sizeof(s))
+               ? -EFAULT
+               : 0;
+}
+
+s64 sys_getresuid(const u64 *a)
+{
+    struct creds c = creds_now();
+
+    return three_to_user(a, c.uid, c.euid, c.suid);
+}
+
+s64 sys_getresgid(const u64 *a)
+{
+    struct creds c = creds_now();
+
+    return three_to_user(a, c.gid, c.egid, c.sgid);
+}
+
+// --- Changing them -------------------------------------------------------------------------------
+
+// Leaving root takes the capabilities along, and coming back brings the effective ones
+// (capabilities(7), "Effect of user ID changes").
+static void caps_follow(struct creds *c, u32 uid, u32 euid, u32 suid, bool keep_caps)
+{
+    bool was_root = !uid || !euid || !suid;
+    bool is_root = !c->uid || !c->euid || !c->suid;
+
+    if (was_root && !is_root) {
+        if (!keep_caps) {
+            c->cap_permitted = 0;
+            c->cap_effective = 0;
+        }
+        c->cap_ambient = 0;
+    }
+    if (!euid && c->euid) {
+        c->cap_effective = 0;
+    } else if (euid && !c->euid) {
+        c->cap_effective = c->cap_permitted;
+    }
+}
+
+static void uids_set_locked(struct process *p, u32 uid, u32 euid, u32 suid)
+{
+    struct creds *c = &p->cred, old = *c;
+
+    c->uid = uid;
+    c->euid = c->fsuid = euid;
+    c->suid = suid;
+    caps_follow(c, old.uid, old.euid, old.suid, p->flags.keep_caps);
+}
+
+static bool one_of_three(u32 id, u32 r, u32 e, u32 s)
+{
+    return id == KEEP || id == r || id == e || id == s;
+}
+
+s64 sys_setresuid(const u64 *a)
+{
+    struct process *p = current_process();
+    u32 id[3] = {(u32)a[0], (u32)a[1], (u32)a[2]};
+    struct creds *c = &p->cred;
+    s64 err = 0;
+
+    spin_lock(&p->lock);
+    for (int i = 0; i < 3; i++) {
+        if (c->euid && !one_of_three(id[i], c->uid, c->euid, c->suid)) {
+            err = -EPERM;
+        }
+    }
+    if (!err) {
+        uids_set_locked(p, id[0] == KEEP ? c->uid : id[0], id[1] == KEEP ? c->euid : id[1],
+                        id[2] == KEEP ? c->suid : id[2]);
+    }
+    spin_unlock(&p->lock);
+    return err;
+}
+
+s64 sys_setresgid(const u64 *a)
+{
+    struct process *p = current_process();
+    u32 id[3] = {(u32)a[0], (u32)a[1], (u32)a[2]};
+    struct creds *c = &p->cred;
+    s64 err = 0;
+
+    spin_lock(&p->lock);
+    for (int i = 0; i < 3; i++) {
+        if (c->euid && !one_of_three(id[i], c->gid, c->egid, c->sgid)) {
+            err = -EPERM;
+        }
+    }
+    if (!err) {
+        c->gid = id[0] == KEEP ? c->gid : id[0];
+        c->egid = c->fsgid = id[1] == KEEP ? c->egid : id[1];
+        c->sgid = id[2] == KEEP ? c->sgid : id[2];
+    }
+    spin_unlock(&p->lock);
+    return err;
+}
+
+// The saved number becomes the effective one when the real one is set, or the effective one is to
+// something else than the real one was (setreuid(2)).
+s64 sys_setreuid(const u64 *a)
+{
+    struct process *p = current_process();
+    u32 r = (u32)a[0], e = (u32)a[1];
+    struct creds *c = &p->cred;
+    s64 err = 0;
+
+    spin_lock(&p->lock);
+    if (c->euid &&
+        (!one_of_three(r, c->uid, c->euid, c->uid) || !one_of_three(e, c->uid, c->euid, c->suid))) {
+        err = -EPERM;
+    } else {
+        bool saved = r != KEEP || (e != KEEP && e != c->uid);
+
+        e = e == KEEP ? c->euid : e;
+        uids_set_locked(p, r == KEEP ? c->uid : r, e, saved ? e : c->suid);
+    }
+    spin_unlock(&p->lock);
+    return err;
+}
+
+s64 sys_setregid(const u64 *a)
+{
+    struct process *p = current_process();
+    u32 r = (u32)a[0], e = (u32)a[1];
+    struct creds *c = &p->cred;
+    s64 err = 0;
+
+    spin_lock(&p->lock);
+    if (c->euid &&
+        (!one_of_three(r, c->gid, c->egid, c->gid) || !one_of_three(e, c->gid, c->egid, c->sgid))) {
+        err = -EPERM;
+    } else {
+        bool saved = r != KEEP || (e != KEEP && e != c->gid);
+
+        c->egid = c->fsgid = e == KEEP ? c->egid : e;
+        c->gid = r == KEEP ? c->gid : r;
+        c->sgid = saved ? c->egid : c->sgid;
+    }
+    spin_unlock(&p->lock);
+    return err;
+}
+
+// Root sets all three; others only the effective one, to one they have.
+s64 sys_setuid(const u64 *a)
+{
+    struct process *p = current_process();
+    u32 id = (u32)a[0];
+    struct creds *c = &p->cred;
+    s64 err = 0;
+
+    if (id == KEEP) {
+        return -EINVAL;
+    }
+    spin_lock(&p->lock);
+    if (!c->euid) {
+        uids_set_locked(p, id, id, id);
+    } else if (id == c->uid || id == c->suid) {
+        uids_set_locked(p, c->uid, id, c->suid);
+    } else {
+        err = -EPERM;
+    }
+    spin_unlock(&p->lock);
+    return err;
+}
+
+s64 sys_setgid(const u64 *a)
+{
+    struct process *p = current_process();
+    u32 id = (u32)a[0];
+    struct creds *c = &p->cred;
+    s64 err = 0;
+
+    if (id == KEEP) {
+        return -EINVAL;
+    }
+    spin_lock(&p->lock);
+    if (!c->euid) {
+        c->gid = c->egid = c->sgid = c->fsgid = id;
+    } else if (id == c->gid || id == c->sgid) {
+        c->egid = c->fsgid = id;
+    } else {
+        err = -EPERM;
+    }
+    spin_unlock(&p->lock);
+    return err;
+}
+
+// These two report no error, but the number from before (setfsuid(2)).
+s64 sys_setfsuid(const u64 *a)
+{
+    struct process *p = current_process();
+    u32 id = (u32)a[0], old;
+    struct creds *c = &p->cred;
+
+    spin_lock(&p->lock);
+    old = c->fsuid;
+    if (id != KEEP && (!c->euid || id == old || one_of_three(id, c->uid, c->euid, c->suid))) {
+        c->fsuid = id;
+    }
+    spin_unlock(&p->lock);
+    return old;
+}
+
+s64 sys_setfsgid(const u64 *a)
+{
+    struct process *p = current_process();
+    u32 id = (u32)a[0], old;
+    struct creds *c = &p->cred;
+
+    spin_lock(&p->lock);
+    old = c->fsgid;
+    if (id != KEEP && (!c->euid || id == old || one_of_three(id, c->gid, c->egid, c->sgid))) {
+        c->fsgid = id;
+    }
+    spin_unlock(&p->lock);
+    return old;
+}
+
+// --- Supplementary groups ------------------------------------------------------------------------
+
+s64 sys_getgroups(const u64 *a)
+{
+    struct process *p = current_process();
+    struct cred_groups *g;
+    s64 r;
+
+    if ((int)a[0] < 0) {
+        return -EINVAL;
+    }
+    spin_lock(&p->lock);
+    g = cred_groups_get(p->cred.groups);
+    spin_unlock(&p->lock);
+    r = g ? g->nr : 0;
+    if (a[0] && (s64)(int)a[0] < r) {
+        r = -EINVAL;
+    } else if (a[0] && r && arch_copy_to_user((void *)a[1], g->id, (size_t)r * sizeof(u32))) {
+        r = -EFAULT;
+    }
+    cred_groups_put(g);
+    return r;
+}
+
+static int groups_read(u64 from, unsigned nr, struct cred_groups **out)
+{
+    struct cred_groups *g = kmalloc(sizeof(*g) + nr * sizeof(u32), GFP_KERNEL);
+
+    if (!g) {
+        return -ENOMEM;
+    }
+    store_relaxed(&g->ref, 1);
+    g->nr = nr;
+    if (arch_copy_from_user(g->id, (const void *)from, nr * sizeof(u32))) {
+        kfree(g);
+        return -EFAULT;
+    }
+    *out = g;
+    return 0;
+}
+
+s64 sys_setgroups(const u64 *a)
+{
+    struct process *p = current_process();
+    struct cred_groups *g = NULL, *old;
+    int err = 0;
+
+    if (creds_now().euid) {
+        return -EPERM;
+    }
+    if ((u32)a[0] > GROUPS_MAX) {
+        return -EINVAL;
+    }
+    if ((u32)a[0]) {
+        err = groups_read(a[1], (u32)a[0], &g);
+    }
+    if (err) {
+        return err;
+    }
+    spin_lock(&p->lock);
+    old = p->cred.groups;
+    p->cred.groups = g;
+    spin_unlock(&p->lock);
+    cred_groups_put(old);
+    return 0;
+}
+
+// --- Capabilities --------------------------------------------------------------------------------
+
+#define CAP_VERSION_1 0x19980330u // one word each
+#define CAP_VERSION_2 0x20071026u // two words each
+#define CAP_VERSION_3 0x20080522u
+
+struct uapi_cap_header {
+    u32 version;
+    s32 pid;
+};
+struct uapi_cap_data {
+    u32 effective, permitted, inheritable;
+};
+
+// Words for each set; 0: a version we do not know, and the one we would like is stored.
+static int cap_header_read(u64 from, struct uapi_cap_header *h, unsigned *words)
+{
+    u32 ours = CAP_VERSION_3;
+
+    if (arch_copy_from_user(h, (const void *)from, sizeof(*h))) {
+        return -EFAULT;
+    }
+    *words = h->version == CAP_VERSION_1                                  ? 1
+             : h->version == CAP_VERSION_2 || h->version == CAP_VERSION_3 ? 2
+                                                                          : 0;
+    return *words || !arch_copy_to_user((void *)from, &ours, sizeof(ours)) ? 0 : -EFAULT;
+}
+
+s64 sys_capget(const u64 *a)
+{
+    struct uapi_cap_data d[2];
+    struct uapi_cap_header h;
+    struct process *p;
+    struct creds c;
+    unsigned words;
+    int err = cap_header_read(a[0], &h, &words);
+
+    if (err || !words) {
+        return err ? err : a[1] ? -EINVAL : 0;
+    }
+    if (h.pid < 0) {
+        return -EINVAL;
+    }
+    p = process_get_by_pid(h.pid ? h.pid : current_process()->pid);
+    if (!p) {
+        return -ESRCH;
+    }
+    spin_lock(&p->lock);
+    c = p->cred;
+    spin_unlock(&p->lock);
+    process_put(p);
+    for (unsigned i = 0; i < 2; i++) {
+        d[i] = (struct uapi_cap_data){(u32)(c.cap_effective >> 32 * i),
+                                      (u32)(c.cap_permitted >> 32 * i),
+                                      (u32)(c.cap_inheritable >> 32 * i)};
+    }
+    return arch_copy_to_user((void *)a[1], d, words * sizeof(d[0])) ? -EFAULT : 0;
+}
+
+static int caps_set_locked(struct creds *c, u64 effective, u64 permitted, u64 inheritable)
+{
+    if ((permitted & ~c->cap_permitted) || (effective & ~permitted) ||
+        (inheritable & ~(c->cap_inheritable | c->cap_bounding))) {
+        return -EPERM;
+    }
+    c->cap_effective = effective;
+    c->cap_permitted = permitted;
+    c->cap_inheritable = inheritable;
+    c->cap_ambient &= permitted & inheritable;
+    return 0;
+}
+
+s64 sys_capset(const u64 *a)
+{
+    struct process *p = current_process();
+    struct uapi_cap_data d[2] = {0};
+    struct uapi_cap_header h;
+    unsigned words;
+    int err = cap_header_read(a[0], &h, &words);
+
+    if (err || !words) {
+        return err ? err : -EINVAL;
+    }
+    if (h.pid && h.pid != p->pid && h.pid != current_task()->tid) {
+        return -EPERM;
+    }
+    if (arch_copy_from_user(d, (const void *)a[1], words * sizeof(d[0]))) {
+        return -EFAULT;
+    }
+    spin_lock(&p->lock);
+    err = caps_set_locked(&p->cred, (d[0].effective | (u64)d[1].effective << 32) & CAP_ALL,
+                          (d[0].permitted | (u64)d[1].permitted << 32) & CAP_ALL,
+                          (d[0].inheritable | (u64)d[1].inheritable << 32) & CAP_ALL);
+    spin_unlock(&p->lock);
+    return err;
+}
+
+// --- Personality ---------------------------------------------------------------------------------
+
+// Remembered; what its flags would change is not done.
+s64 sys_personality(const u64 *a)
+{
+    struct process *p = current_process();
+    u32 old;
+
+    spin_lock(&p->lock);
+    old = p->flags.personality;
+    if ((u32)a[0] != 0xffffffff) {
+        p->flags.personality = (u32)a[0];
+    }
+    spin_unlock(&p->lock);
+    return old;
+}
