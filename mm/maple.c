@@ -1,5 +1,6 @@
-// The range tree: which VMA holds this address? (mm/maple_store.c writes, mm/maple_gap.c looks for
-// free areas, mm/maple_check.c holds the rules as code; this file has the theory and the readers.)
+// The range tree: which VMA holds this address? (mm/maple_store.c and mm/maple_leaf.c write,
+// mm/maple_gap.c looks for free areas, mm/maple_check.c holds the rules as code; this file has the
+// theory and the readers.)
 //
 // The problem
 // -----------
@@ -264,7 +265,7 @@ struct spot {
     u64 lo, hi;
 };
 
-// Every load of a pointer here is an acquire that pairs with the releases in mm/maple_store.c.
+// Every load of a pointer here is an acquire that pairs with the releases of the stores.
 static inline struct spot spot_find_rcu(struct maple_tree *mt, u64 addr)
 {
     struct spot s = {.leaf = rcu_dereference(&mt->root), .lo = 0, .hi = mt->limit};

@@ -127,6 +127,11 @@ bool path_step_right(struct path *p, unsigned level);
 // The node on `level` now has this largest gap: tell its ancestors, up to one that does not care.
 void path_set_gap(struct path *p, unsigned level, u64 gap);
 
+// The store of mt_store, whose p is the path to start, if it can be done by exchanging one leaf (or
+// less) for another; false: nothing has happened. mm/maple_leaf.c.
+bool leaf_store(struct maple_tree *mt, struct maple_prealloc *pre, struct path *p, u64 start,
+                u64 end, void *entry);
+
 // Nodes. node_take cannot fail when prepared; node_retire frees after a grace period.
 struct maple_node *node_take(struct maple_prealloc *pre);
 void node_retire(struct maple_node *n);

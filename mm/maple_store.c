@@ -1,4 +1,5 @@
-// The range tree's writer: mt_store. mm/maple.c has the theory; this is the building.
+// The range tree's writer: mt_store. mm/maple.c has the theory; this is the building. Stores that
+// stay within one leaf, nearly all, are mm/maple_leaf.c's.
 //
 // One store replaces what lies between two slots, `left` (holds the first address) and `right`
 // (holds the last one), and goes up level by level. On each level:
@@ -303,53 +304,6 @@ static void store_rebuild(struct store *s)
 
 // ---- mt_store ----------------------------------------------------------------------------------
 
-static u64 leaf_max_gap(struct maple_node *n, u64 lo, u64 hi)
-{
-    u64 gap = 0;
-
-    for (unsigned i = 0; i < n->nr; i++) {
-        if (slot_get(n, i) == NULL) {
-            gap = max(gap, slot_end(n, i, hi) - slot_start(n, i, lo));
-        }
-    }
-    return gap;
-}
-
-// Stores that change one slot's pointer and no boundary need no copy. True: done.
-static bool store_in_place(struct store *s)
-{
-    struct path *p = &s->left;
-    struct maple_node *n = p->node[0];
-    unsigned i = p->idx[0];
-    void *old = p->entry;
-
-    if (n != s->right.node[0] || i != s->right.idx[0]) {
-        return false;
-    }
-    if (old == s->entry) {
-        return true; // erasing inside a gap, or storing what is there
-    }
-    if (p->lo != s->start || p->hi != s->end) {
-        return false;
-    }
-    if (s->entry == NULL &&
-        (i + 1u == n->nr || slot_get(n, i + 1) == NULL || (i > 0 && slot_get(n, i - 1) == NULL))) {
-        return false; // gaps are to be joined, or a leaf may end in one
-    }
-    rcu_assign_pointer(&n->leaf.slot[i], s->entry); // pairs with the readers' load of slot
-    if (old == NULL || s->entry == NULL) {
-        s->mt->nr_ranges += old == NULL ? 1 : -1ull;
-        path_set_gap(p, 0, leaf_max_gap(n, path_node_lo(p, 0), path_node_hi(s->mt, p, 0)));
-    }
-    return true;
-}
-
-static void paths_find(struct store *s)
-{
-    path_find(s->mt, &s->left, s->start);
-    path_find(s->mt, &s->right, s->end - 1);
-}
-
 static void *entry_before(struct store *s)
 {
     struct path *p = &s->left;
@@ -384,7 +338,8 @@ static void store_widen(struct store *s)
         mt_find_rcu(s->mt, s->end, NULL, &s->end);
     }
     if (join_left || join_right) {
-        paths_find(s);
+        path_find(s->mt, &s->left, s->start);
+        path_find(s->mt, &s->right, s->end - 1);
     }
 }
 
@@ -429,18 +384,20 @@ void mt_store(struct maple_tree *mt, struct maple_prealloc *pre, u64 start, u64 
     s.retired = NULL;
     s.nr_made = 0;
     assert(s.height < MAX_HEIGHT);
-    paths_find(&s);
+    path_find(mt, &s.left, start);
     if (s.height > 0) {
+        if (leaf_store(mt, pre, &s.left, start, end, entry)) {
+            return;
+        }
+        path_find(mt, &s.right, end - 1);
         if (entry != NULL) {
             store_widen(&s);
-        }
-        if (store_in_place(&s)) {
-            return;
         }
         store_count(&s);
     } else if (entry == NULL) {
         return;
     } else {
+        s.right = s.left;
         mt->nr_ranges = 1;
     }
     store_rebuild(&s);

@@ -1,4 +1,5 @@
-// SOURCES: mm/maple.c mm/maple_store.c mm/maple_path.c mm/maple_gap.c mm/maple_check.c
+// SOURCES: mm/maple.c mm/maple_store.c mm/maple_leaf.c mm/maple_path.c mm/maple_gap.c
+// SOURCES: mm/maple_check.c
 // SOURCES: tests/host/shim/slab.c tests/host/shim/rcu_oracle.c tests/host/shim/panic.c
 // SOURCES: tests/host/shim/lock.c
 // The range tree against a flat oracle, single-threaded. SEED=n repeats a run.

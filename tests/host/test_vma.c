@@ -1,5 +1,6 @@
 // SOURCES: mm/vma.c mm/mmap.c tests/host/vma_world.c
-// SOURCES: mm/maple.c mm/maple_store.c mm/maple_path.c mm/maple_gap.c mm/maple_check.c
+// SOURCES: mm/maple.c mm/maple_store.c mm/maple_leaf.c mm/maple_path.c mm/maple_gap.c
+// SOURCES: mm/maple_check.c
 // SOURCES: tests/host/shim/slab.c tests/host/shim/rcu_oracle.c tests/host/shim/panic.c
 // SOURCES: tests/host/shim/lock.c
 // Planning and committing changes of an address space (mm/vma.c), driven by the system calls that

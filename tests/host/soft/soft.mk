@@ -4,7 +4,7 @@
 SOFT_MM := $(addprefix mm/,fault.c anon.c filemap.c filemap_io.c pagecache.c pgtable.c zap.c tlb.c \
         vma.c mmap.c mprotect.c mremap.c madvise.c rmap.c gup.c mm.c stack.c audit.c fork.c \
         page.c buddy.c bootmem.c \
-        maple.c maple_store.c maple_path.c maple_gap.c maple_check.c) $(wildcard mm/scheme/*.c)
+        maple.c maple_store.c maple_leaf.c maple_path.c maple_gap.c maple_check.c) $(wildcard mm/scheme/*.c)
 SOFT_SRC := $(SOFT_MM) $(wildcard tests/host/soft/*.c) tests/host/shim/slab.c
 SOFT_CPPFLAGS := -Itests/host/soft/include -Itests/host/soft -Iinclude -Itests/host/shim \
         -DCONFIG_DEBUG=1

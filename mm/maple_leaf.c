@@ -1,0 +1,238 @@
+// The range tree's writer, the common case: a store that stays within one leaf.
+//
+// Nearly every store does. An address space's writer replaces one VMA by another, fills a piece of a
+// gap or makes one, and the leaf has room for the two slots more that this may take. Then nothing
+// is to be gathered, balanced or cut: the new leaf is the old one with its slots [from, to)
+// exchanged for at most three new ones, and its place in the parent is the old one's:
+//
+//     slots       0    1    2    3    4          from = 1, to = 4: what the store touches, and
+//     before   [  A    B    -    C    D  ]       gaps that the new one would lie beside
+//                   |    s.......e   |
+//     middle        | B  | X    | C  |           left rest, the new slot, right rest
+//     after    [  A   B    X      C   D  ]
+//
+// A store that exchanges one pointer and no boundary does not even need the new leaf.
+//
+// Everything else is for mm/maple_store.c, which can do this as well, in three times the
+// instructions. The rules are the same (mm/maple.c), and so is why readers are not disturbed: the
+// new leaf is complete before one release store puts it in the place of the old one.
+#include <maple.h>
+#include "maple_priv.h"
+
+struct slot {
+    u64 end;
+    void *ptr;
+};
+
+struct splice {
+    struct maple_node *leaf;
+    u64 lo, hi; // the leaf's bounds
+    unsigned from, to;
+    struct slot middle[3];
+    unsigned nr_middle;
+};
+
+static void *entry_before(struct maple_tree *mt, const struct path *p, u64 start)
+{
+    if (p->lo < start) {
+        return p->entry;
+    }
+    if (p->idx[0] > 0) {
+        return slot_get(p->node[0], p->idx[0] - 1u);
+    }
+    return start > 0 ? mt_find_rcu(mt, start - 1, NULL, NULL) : NULL;
+}
+
+// Slot j is the last one the store touches, and ends at last_end.
+static void *entry_after(struct maple_tree *mt, struct maple_node *n, unsigned j, u64 last_end,
+                         u64 end)
+{
+    if (end < last_end) {
+        return slot_get(n, j);
+    }
+    if (j + 1u < n->nr) {
+        return slot_get(n, j + 1u);
+    }
+    return end < mt->limit ? mt_find_rcu(mt, end, NULL, NULL) : NULL;
+}
+
+static void middle_add(struct splice *s, u64 end, void *ptr)
+{
+    s->middle[s->nr_middle++] = (struct slot){.end = end, .ptr = ptr};
+}
+
+// What comes in the place of which slots. Neighbouring gaps are joined; equal entries are not
+// neighbours here.
+static void splice_plan(struct splice *s, const struct path *p, unsigned j, u64 last_end, u64 start,
+                        u64 end, void *entry)
+{
+    struct maple_node *n = s->leaf;
+    unsigned i = p->idx[0];
+    void *last = slot_get(n, j);
+
+    s->from = i;
+    s->to = j + 1u;
+    s->nr_middle = 0;
+    if (p->lo < start) {
+        if (entry != NULL || p->entry != NULL) {
+            middle_add(s, start, p->entry);
+        }
+    } else if (entry == NULL && i > 0 && slot_get(n, i - 1u) == NULL) {
+        s->from--;
+    }
+    if (entry != NULL || (end < last_end ? last : NULL) != NULL) {
+        middle_add(s, end, entry);
+        if (end < last_end) {
+            middle_add(s, last_end, last);
+        }
+        return;
+    }
+    if (end == last_end && s->to < n->nr && slot_get(n, s->to) == NULL) {
+        last_end = slot_end(n, s->to, s->hi);
+        s->to++;
+    }
+    middle_add(s, last_end, NULL);
+}
+
+static bool splice_fits(const struct splice *s, const struct maple_tree *mt, const struct path *p)
+{
+    const struct slot *last = &s->middle[s->nr_middle - 1];
+    unsigned nr = s->from + s->nr_middle + s->leaf->nr - s->to;
+
+    if (nr > LEAF_SLOTS || (nr < LEAF_MIN && p->height > 1)) {
+        return false;
+    }
+    if (last->ptr == NULL && s->to == s->leaf->nr) {
+        return s->hi == mt->limit && nr > 1; // only the tree's last leaf ends in a gap
+    }
+    return true;
+}
+
+static void slots_copy(struct maple_node *to, unsigned at, struct maple_node *from, unsigned i,
+                       unsigned nr)
+{
+    for (unsigned k = 0; k < nr; k++) {
+        store_relaxed(&to->leaf.slot[at + k], slot_get(from, i + k));
+    }
+}
+
+static void pivots_copy(struct maple_node *to, unsigned at, const struct maple_node *from,
+                        unsigned i, unsigned nr)
+{
+    for (unsigned k = 0; k < nr; k++) {
+        to->leaf.pivot[at + k] = from->leaf.pivot[i + k];
+    }
+}
+
+// The new leaf, not yet public. (A leaf's last slot has no pivot.)
+static struct maple_node *splice_build(const struct splice *s, struct maple_prealloc *pre)
+{
+    struct maple_node *n = s->leaf, *m = node_take(pre);
+    unsigned at = s->from, rest = n->nr - s->to;
+
+    m->level = 0;
+    m->nr = (u8)(at + s->nr_middle + rest);
+    slots_copy(m, 0, n, 0, at);
+    pivots_copy(m, 0, n, 0, at);
+    for (unsigned i = 0; i < s->nr_middle; i++, at++) {
+        store_relaxed(&m->leaf.slot[at], s->middle[i].ptr);
+        if (at < LEAF_SLOTS - 1) {
+            m->leaf.pivot[at] = s->middle[i].end;
+        }
+    }
+    if (rest > 0) {
+        slots_copy(m, at, n, s->to, rest);
+        pivots_copy(m, at, n, s->to, rest - 1);
+    }
+    for (at = m->nr - 1u; at < LEAF_SLOTS - 1; at++) {
+        m->leaf.pivot[at] = PIVOT_PAD;
+    }
+    return m;
+}
+
+static void splice_count(struct maple_tree *mt, const struct splice *s)
+{
+    for (unsigned i = s->from; i < s->to; i++) {
+        mt->nr_ranges -= slot_get(s->leaf, i) != NULL;
+    }
+    for (unsigned i = 0; i < s->nr_middle; i++) {
+        mt->nr_ranges += s->middle[i].ptr != NULL;
+    }
+}
+
+static u64 leaf_max_gap(struct maple_node *n, u64 lo, u64 hi)
+{
+    u64 gap = 0;
+
+    for (unsigned i = 0; i < n->nr; i++) {
+        if (slot_get(n, i) == NULL) {
+            gap = max(gap, slot_end(n, i, hi) - slot_start(n, i, lo));
+        }
+    }
+    return gap;
+}
+
+// Exchange the pointer of the path's slot, unless that makes two gaps meet or a leaf end in one.
+static bool slot_exchange(struct maple_tree *mt, struct path *p, const struct splice *s,
+                          void *entry)
+{
+    struct maple_node *n = s->leaf;
+    unsigned i = p->idx[0];
+
+    if (entry == NULL && (i + 1u == n->nr || slot_get(n, i + 1u) == NULL ||
+                          (i > 0 && slot_get(n, i - 1u) == NULL))) {
+        return false;
+    }
+    rcu_assign_pointer(&n->leaf.slot[i], entry); // pairs with the readers' load of slot
+    if (p->entry == NULL || entry == NULL) {
+        mt->nr_ranges += p->entry == NULL ? 1 : -1ull;
+        path_set_gap(p, 0, leaf_max_gap(n, s->lo, s->hi));
+    }
+    return true;
+}
+
+static void splice_publish(struct maple_tree *mt, struct path *p, const struct splice *s,
+                           struct maple_node *m)
+{
+    if (p->height == 1) {
+        rcu_assign_pointer(&mt->root, m); // pairs with the readers' load of root
+        return;
+    }
+    // pairs with the readers' load of child
+    rcu_assign_pointer(&p->node[1]->inner.child[p->idx[1]], m);
+    path_set_gap(p, 0, leaf_max_gap(m, s->lo, s->hi));
+}
+
+bool leaf_store(struct maple_tree *mt, struct maple_prealloc *pre, struct path *p, u64 start,
+                u64 end, void *entry)
+{
+    struct splice s = {.leaf = p->node[0], .hi = path_node_hi(mt, p, 0)};
+    unsigned j = p->idx[0];
+    u64 last_end = p->hi;
+
+    if (end > s.hi) {
+        return false;
+    }
+    if (end > p->hi) {
+        j = leaf_index(s.leaf, end - 1);
+        last_end = slot_end(s.leaf, j, s.hi);
+    } else if (p->entry == entry) {
+        return true; // erasing inside a gap, or storing what is there
+    }
+    if (entry != NULL && (entry_before(mt, p, start) == entry ||
+                          entry_after(mt, s.leaf, j, last_end, end) == entry)) {
+        return false; // to be joined
+    }
+    s.lo = path_node_lo(p, 0);
+    if (p->lo == start && p->hi == end && slot_exchange(mt, p, &s, entry)) {
+        return true;
+    }
+    splice_plan(&s, p, j, last_end, start, end, entry);
+    if (!splice_fits(&s, mt, p)) {
+        return false;
+    }
+    splice_count(mt, &s);
+    splice_publish(mt, p, &s, splice_build(&s, pre));
+    node_retire(s.leaf); // unlinked now, so no new reader can find it
+    return true;
+}
