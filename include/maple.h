@@ -21,8 +21,7 @@ struct maple_tree {
     _Atomic(struct maple_node *) root; // [r] NULL: the tree is empty
     u64 limit;                         // [I] addresses are in [0, limit)
     u64 pad_readers[CACHE_LINE / 8 - 2];
-    u64 nr_ranges;                        // [W]
-    _Atomic(struct maple_node *) reserve; // [a] nodes kept for the next mt_prepare
+    u64 nr_ranges; // [W]
     // The owner may put what its writers count on the rest of this line.
 };
 
@@ -31,7 +30,6 @@ struct maple_tree {
 struct maple_prealloc {
     struct maple_node *free; // chain
     unsigned nr;
-    struct maple_tree *mt; // whose reserve the rest goes back to
 };
 
 // One-time: create the node cache. Boot, before any tree.
@@ -55,7 +53,7 @@ void *mt_next_rcu(struct maple_tree *mt, u64 addr, u64 *start, u64 *end);
 void *mt_prev_rcu(struct maple_tree *mt, u64 addr, u64 *start, u64 *end);
 
 // Set aside nodes for nr_stores stores that the same writer will commit next, without letting go of
-// the writer lock. 0, or -ENOMEM with nothing kept. May sleep. Cheap when repeated: the tree keeps
+// the writer lock. 0, or -ENOMEM with nothing kept. May sleep. Cheap when repeated: the CPU keeps
 // what an earlier mt_unprepare gave back. It is the worst case: 7 nodes (of 384 bytes) for each
 // store in a small tree, 10 to 20 in a large one.
 int mt_prepare(struct maple_tree *mt, struct maple_prealloc *pre, unsigned nr_stores);
@@ -66,17 +64,21 @@ int mt_prepare(struct maple_tree *mt, struct maple_prealloc *pre, unsigned nr_st
 // joined to it. What became of the entries that were there is the caller's business.
 void mt_store(struct maple_tree *mt, struct maple_prealloc *pre, u64 start, u64 end, void *entry);
 
-// Give back what was not used: some to the tree, the rest to the node cache. With or without the
-// writer lock, but before mt_destroy.
+// Give back what was not used: some to the CPU's reserve, the rest to the node cache. Thread
+// context, with or without the writer lock.
 void mt_unprepare(struct maple_prealloc *pre);
+
+// Give this CPU's reserve back to the node cache. Thread context. slab_drain_local calls it.
+void mt_drain_local(void);
 
 // Free-area search, O(log n): the lowest (highest) start of an empty range of `size` bytes that
 // lies in [min, max). 0 and *out, or -ENOMEM (also for size 0 or an empty window). Writer.
 int mt_gap_lowest(struct maple_tree *mt, u64 min, u64 max, u64 size, u64 *out);
 int mt_gap_highest(struct maple_tree *mt, u64 min, u64 max, u64 size, u64 *out);
 
-// Nodes alive: in all trees, set aside in prealloc and reserve, and waiting for a grace period
-// (tests look for leaks: after mt_destroy and rcu_barrier a tree accounts for none).
+// Nodes alive: in all trees, set aside in preallocs and reserves, and waiting for a grace period
+// (tests look for leaks: after mt_destroy, mt_drain_local and rcu_barrier a tree accounts for
+// none).
 long maple_nr_nodes(void);
 
 // Check every rule of the structure; returns NULL or a sentence saying which one is broken. Writer.

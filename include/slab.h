@@ -18,6 +18,10 @@ struct kmem_cache;
 // literal. Boot only: panics when out of memory. Objects of a page or more are refused.
 struct kmem_cache *kmem_cache_create(const char *name, size_t size, size_t align);
 
+// The cache's user keeps free objects of its own on each CPU: slab_drain_local calls give_back
+// first, on the CPU that drains, for it to free them. Boot only.
+void kmem_cache_on_drain(struct kmem_cache *c, void (*give_back)(void));
+
 // site: the caller's name for fault injection; use the macros.
 void *kmem_cache_alloc_site(struct kmem_cache *c, enum gfp gfp, const char *site);
 #define kmem_cache_alloc(c, gfp) kmem_cache_alloc_site((c), (gfp), __func__)

@@ -56,7 +56,7 @@
 // ---------------
 //     readers   rcu_read_lock; loads only: mt_find_rcu, mt_next_rcu, mt_prev_rcu
 //     writer    one at a time, under the tree's owner lock (an mm's edit_lock)
-//     a node    set aside      in a maple_prealloc or a tree's reserve
+//     a node    set aside      in a maple_prealloc or a CPU's reserve
 //               being filled   the writer's alone
 //               public         immutable but for its slot or child words, and the gaps
 //               unlinked       frozen; only readers that came before can stand in it
@@ -114,6 +114,7 @@
 // - One number of slots for leaf and inner nodes: where an inner node has gaps, a leaf of the same
 //   six cache lines has room for seven more slots.
 #include <k/errno.h>
+#include <k/percpu.h>
 #include <maple.h>
 #include <slab.h>
 #include "maple_priv.h"
@@ -123,6 +124,7 @@ static struct kmem_cache *node_cache;
 void maple_init(void)
 {
     node_cache = kmem_cache_create("maple_node", sizeof(struct maple_node), CACHE_LINE);
+    kmem_cache_on_drain(node_cache, mt_drain_local);
 }
 
 long maple_nr_nodes(void)
@@ -183,18 +185,26 @@ static unsigned nodes_needed(struct maple_tree *mt, unsigned nr_stores)
     return nr_stores * (MAX_MADE * height + 1);
 }
 
-// The reserve makes this cheap: of its worst case a store uses a node or two, the rest comes back
-// through mt_unprepare and waits in the tree, so the next mt_prepare allocates a node or two.
+// Each CPU keeps a chain of nodes for its next mt_prepare: of its worst case a store uses a node or
+// two, the rest comes back through mt_unprepare. For each CPU and not for each tree, because a node
+// that another CPU filled last costs six transfers of lines to fill again. Thread context only, and
+// the kernel is not preempted, so no lock.
+static DEFINE_PER_CPU(struct maple_node *, node_reserve);
+
+static unsigned chain_nr(struct maple_node *chain)
+{
+    return chain != NULL ? chain->chain_len : 0;
+}
+
 int mt_prepare(struct maple_tree *mt, struct maple_prealloc *pre, unsigned nr_stores)
 {
     unsigned had, need = nodes_needed(mt, nr_stores);
 
-    pre->mt = mt;
-    // acquire, pairs with the release in mt_unprepare: the chain may come from another CPU
-    pre->free = atomic_exchange_explicit(&mt->reserve, NULL, memory_order_acquire);
-    pre->nr = had = pre->free != NULL ? pre->free->chain_len : 0;
+    pre->free = this_cpu(node_reserve);
+    this_cpu(node_reserve) = NULL;
+    pre->nr = had = chain_nr(pre->free);
     while (pre->nr < need) {
-        struct maple_node *n = kmem_cache_alloc(node_cache, GFP_KERNEL);
+        struct maple_node *n = kmem_cache_alloc(node_cache, GFP_KERNEL); // may change the CPU
 
         if (n == NULL) {
             chain_trim(pre, had);
@@ -208,18 +218,21 @@ int mt_prepare(struct maple_tree *mt, struct maple_prealloc *pre, unsigned nr_st
 
 void mt_unprepare(struct maple_prealloc *pre)
 {
-    struct maple_prealloc old = {0};
-
-    if (pre->free == NULL) {
-        return;
+    chain_trim(pre, this_cpu(node_reserve) == NULL ? RESERVE_MAX : 0);
+    if (pre->free != NULL) {
+        this_cpu(node_reserve) = pre->free;
     }
-    chain_trim(pre, RESERVE_MAX);
-    // release, pairs with mt_prepare; acquire, because what another writer left there is freed here
-    old.free = atomic_exchange_explicit(&pre->mt->reserve, pre->free, memory_order_acq_rel);
-    old.nr = old.free != NULL ? old.free->chain_len : 0;
-    chain_trim(&old, 0);
     pre->free = NULL;
     pre->nr = 0;
+}
+
+void mt_drain_local(void)
+{
+    struct maple_prealloc rest = {.free = this_cpu(node_reserve)};
+
+    this_cpu(node_reserve) = NULL;
+    rest.nr = chain_nr(rest.free);
+    chain_trim(&rest, 0);
 }
 
 // ---- Life --------------------------------------------------------------------------------------
@@ -227,7 +240,6 @@ void mt_unprepare(struct maple_prealloc *pre)
 void mt_init(struct maple_tree *mt, u64 limit)
 {
     store_relaxed(&mt->root, NULL); // whoever publishes the tree's owner publishes this
-    store_relaxed(&mt->reserve, NULL);
     mt->nr_ranges = 0;
     mt->limit = limit;
 }
@@ -243,12 +255,7 @@ static void subtree_free(struct maple_node *n)
 void mt_destroy(struct maple_tree *mt)
 {
     struct maple_node *root = root_get(mt);
-    struct maple_prealloc rest = {0};
 
-    // acquire, pairs with mt_unprepare
-    rest.free = atomic_exchange_explicit(&mt->reserve, NULL, memory_order_acquire);
-    rest.nr = rest.free != NULL ? rest.free->chain_len : 0;
-    chain_trim(&rest, 0);
     if (root != NULL) {
         subtree_free(root);
     }

@@ -62,6 +62,7 @@ struct kmem_cache {
     size_t size;              // [I] what the user asked for
     u32 stride;               // [I] distance of two objects
     u16 order, mag_slots, id; // [I]
+    void (*give_back)(void);  // [I] or NULL: see kmem_cache_on_drain
     struct spinlock lock;     // [RANK_SLAB] all below
     struct list partial;      // slabs with a free object, those without any in use at the tail
     unsigned nr_empty;        // slabs with none in use
@@ -582,6 +583,11 @@ void slab_drain_local(void)
     while (kasan_quarantine_pop(&c, &obj)) {
         cache_put(c, cache_cpu(c), obj);
     }
+    for (unsigned i = 0; i < nr_caches; i++) {
+        if (caches[i].give_back) {
+            caches[i].give_back();
+        }
+    }
     for (unsigned i = nr_caches; i > 0; i--) { // the magazines' own cache, 0, comes last
         cache_drain(&caches[i - 1]);
     }
@@ -623,6 +629,11 @@ struct kmem_cache *kmem_cache_create(const char *name, size_t size, size_t align
     size_t fit = MAG_BYTES / max(size, (size_t)1);
 
     return cache_create(name, size, align, (u16)min(max(fit, (size_t)4), (size_t)MAG_SLOTS));
+}
+
+void kmem_cache_on_drain(struct kmem_cache *c, void (*give_back)(void))
+{
+    c->give_back = give_back;
 }
 
 void slab_init(void)

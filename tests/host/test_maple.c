@@ -22,6 +22,7 @@ static void begin(unsigned cells, bool sparse)
 static void finish(void)
 {
     mt_destroy(&tree);
+    mt_drain_local();
     rcu_barrier();
     assert_int_equal(maple_nr_nodes(), 0);
     oracle_fini(&orc);
@@ -193,6 +194,7 @@ static void test_boundaries(void **state)
     assert_int_equal(tree.nr_ranges, 0);
     mt_unprepare(&pre);
     mt_destroy(&tree);
+    mt_drain_local();
     rcu_barrier();
     assert_int_equal(maple_nr_nodes(), 0);
 }
@@ -241,13 +243,10 @@ static void test_bursts(void **state)
     for (unsigned cells = 8; cells < 20000; cells *= 3) {
         begin(cells, false);
         for (unsigned round = 0; round < 30; round++) {
-            struct maple_prealloc pre, rest = {0};
+            struct maple_prealloc pre;
             unsigned split = oracle_random(&orc, orc.n), burst = 1u << oracle_random(&orc, 12);
 
-            rest.free = atomic_exchange(&tree.reserve, NULL);
-            for (rest.nr = rest.free != NULL ? rest.free->chain_len : 0; rest.nr > 0;) {
-                node_retire(node_take(&rest));
-            }
+            mt_drain_local();
             assert_int_equal(mt_prepare(&tree, &pre, burst), 0);
             for (unsigned i = 0; i < burst; i++) {
                 unsigned from, to;
@@ -299,6 +298,7 @@ static void test_million(void **state)
     }
     assert_null(root_get(&tree));
     mt_destroy(&tree);
+    mt_drain_local();
     rcu_barrier();
     assert_int_equal(maple_nr_nodes(), 0);
 }

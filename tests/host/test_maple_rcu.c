@@ -26,6 +26,7 @@ static void begin(unsigned cells, bool sparse)
 static void finish(void)
 {
     mt_destroy(&tree);
+    mt_drain_local();
     rcu_barrier();
     assert_int_equal(maple_nr_nodes(), 0);
     oracle_fini(&orc);

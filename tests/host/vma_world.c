@@ -269,23 +269,13 @@ void world_snapshot(void)
     nr_retired = nr_zaps = 0;
 }
 
-// The nodes that the tree keeps would hide that a plan asks for too few.
-static void reserve_empty(void)
-{
-    struct maple_prealloc rest = {.free = atomic_exchange(&mm.vmas.reserve, NULL)};
-
-    for (rest.nr = rest.free ? rest.free->chain_len : 0; rest.nr > 0;) {
-        node_retire(node_take(&rest));
-    }
-}
-
 void step_begin(unsigned long nth)
 {
     world_snapshot();
     if (nth == 1 && random_below(4)) {
         nth = 0; // most random operations only once
     } else {
-        reserve_empty();
+        mt_drain_local(); // would hide that a plan asks for too few
     }
     fail_nth = nth;
     shim_publish_hook = on_publish;
@@ -486,6 +476,7 @@ void world_end(void)
     want_unmap(0, NR_CELLS);
     step(mm_munmap(&mm, BASE, NR_CELLS * PAGE_SIZE));
     mt_destroy(&mm.vmas);
+    mt_drain_local();
     rcu_barrier();
     assert_int_equal(vma_nr_used(), 0);
     assert_int_equal(maple_nr_nodes(), 0);
