@@ -15,10 +15,17 @@
 // seq_cst operations, which is a circle.
 //
 // Barging: whoever comes by while the woken waiter is on its way may take the lock. That keeps the
-// lock busy, but a waiter could lose for ever. So a waiter that has lost MUTEX_PATIENCE times asks
-// for a handoff, and the next unlock makes it the owner directly, without freeing the lock.
+// lock busy, but a waiter could lose for ever. So a waiter that has lost MUTEX_PATIENCE times is
+// handed the lock by the next unlock that finds it awake, without the lock becoming free.
 // Rejected: always handing off; each section would then cost a wake-up and a switch under
 // contention.
+//
+// No convoy: once one thread has slept, a switch per section must not become the rule. So a woken
+// waiter spins as newcomers do before it sleeps again; while it is awake (`woken`) an unlock does
+// not wake it again, which would be an interrupt each; and the lock is handed only to one who is
+// awake, because newcomers do not spin for an owner that is not running. `woken` loses no wake-up:
+// the waiter takes it back in the same wait_lock section in which it tries the lock for the last
+// time.
 #include "lockrank_priv.h"
 
 #include <arch/cpu.h>
@@ -33,6 +40,7 @@ struct mutex_waiter {
     struct list link; // [wait_lock]
     struct thread *thread;
     unsigned nr_lost; // [wait_lock] wake-ups that found the lock taken again
+    bool woken;       // [wait_lock] awake, or about to be
 };
 
 void mutex_init(struct mutex *m, enum lock_rank rank)
@@ -60,16 +68,18 @@ bool mutex_trylock(struct mutex *m) NO_LOCK_ANALYSIS
     return true;
 }
 
-// Spin while the owner runs. The owner may be gone by now, but its memory goes by RCU and nothing
-// here is a quiescent state.
+// Spin while the owner runs: true, it is ours. The owner may be gone by now, but its memory goes by
+// RCU and nothing here is a quiescent state.
 static bool mutex_spin(struct mutex *m)
 {
     for (unsigned i = 0; i < MUTEX_SPIN_MAX; i++) {
-        struct thread *owner = load_relaxed(&m->owner);
+        struct thread *owner = load_acquire(&m->owner); // pairs with the handoff in mutex_unlock
         if (!owner) {
             if (mutex_take(m)) {
                 return true;
             }
+        } else if (owner == current_thread()) {
+            return true; // handed to us; nobody else stores our name
         } else if (!load_relaxed(&owner->on_cpu)) {
             return false;
         }
@@ -84,18 +94,20 @@ static bool mutex_spin(struct mutex *m)
 static void mutex_sleep(struct mutex *m)
 {
     struct mutex_waiter w = {.thread = current_thread()};
+    bool ours = false;
 
     unsigned long flags = spin_lock_irq(&m->wait_lock);
     list_add_tail(&m->waiters, &w.link);
     fetch_add_seq(&m->nr_waiters, 1); // before mutex_take: see the drawing
-    for (;;) {
+    while (!ours) {
+        w.woken = false;
         thread_set_state(THREAD_BLOCKED);
-        // The second test: mutex_unlock gave it to us. Nobody else stores our name.
-        if (mutex_take(m) || load_acquire(&m->owner) == w.thread) {
+        if (mutex_take(m) || load_acquire(&m->owner) == w.thread) { // pairs with the handoff
             break;
         }
         spin_unlock_irq(&m->wait_lock, flags);
         schedule();
+        ours = mutex_spin(m);
         flags = spin_lock_irq(&m->wait_lock);
         w.nr_lost++;
     }
@@ -121,10 +133,11 @@ static cold void mutex_unlock_slow(struct mutex *m)
     struct mutex_waiter *w = list_first(&m->waiters, struct mutex_waiter, link);
 
     if (load_relaxed(&m->owner) == current_thread()) {
-        bool handoff = w && w->nr_lost >= MUTEX_PATIENCE;
-        store_seq(&m->owner, handoff ? w->thread : NULL); // pairs with mutex_take, mutex_sleep
+        bool handoff = w && w->woken && w->nr_lost >= MUTEX_PATIENCE;
+        store_seq(&m->owner, handoff ? w->thread : NULL); // pairs with mutex_take, mutex_spin
     }
-    if (w) {
+    if (w && !w->woken) {
+        w->woken = true;
         thread_wake(w->thread); // under wait_lock: w stays on its stack until we let go
     }
     spin_unlock_irq(&m->wait_lock, flags);
