@@ -142,42 +142,48 @@ void files_put(struct files *t)
     kfree(t);
 }
 
-struct file *fd_get_path(int fd)
+// In a read section.
+static struct file *slot_get_rcu(struct fdarray *a, unsigned fd)
 {
-    struct files *t = current_process()->files;
-    struct file *f = NULL;
+    struct file *f = fd < a->size ? rcu_dereference(&a->file[fd]) : NULL;
+    int ref = f ? load_relaxed(&f->ref) : 0;
+    while (ref && !atomic_compare_exchange_weak(&f->ref, &ref, ref + 1)) {
+    }
+    return ref ? f : NULL;
+}
+
+struct file *files_get_file(struct files *t, int fd)
+{
     rcu_read_lock();
-    struct fdarray *a = rcu_dereference(&t->array);
-    if ((unsigned)fd < a->size) {
-        f = rcu_dereference(&a->file[fd]);
-    }
-    if (f) {
-        int ref = load_relaxed(&f->ref);
-        while (ref && !atomic_compare_exchange_weak(&f->ref, &ref, ref + 1)) {
-        }
-        f = ref ? f : NULL;
-    }
+    struct file *f = slot_get_rcu(rcu_dereference(&t->array), (unsigned)fd);
     rcu_read_unlock();
     return f;
 }
 
-int files_next(struct files *t, int fd, struct file **out, u32 *fd_flags)
+int files_next(struct files *t, int fd, struct file **out)
 {
     *out = NULL;
-    mutex_lock(&t->lock);
-    struct fdarray *a = load_relaxed(&t->array);
-    for (; (unsigned)fd < a->size; fd++) {
-        struct file *f = load_relaxed(&a->file[fd]);
-        if (f) {
-            *out = file_get(f); // the slot's reference keeps it under the lock
-            if (fd_flags) {
-                *fd_flags = t->cloexec[fd / 64] & 1ull << (fd % 64) ? O_CLOEXEC : 0;
-            }
-            break;
-        }
+    rcu_read_lock();
+    struct fdarray *a = rcu_dereference(&t->array);
+    for (; (unsigned)fd < a->size && !*out; fd++) {
+        *out = slot_get_rcu(a, (unsigned)fd);
     }
+    rcu_read_unlock();
+    return *out ? fd - 1 : -1;
+}
+
+u32 files_fd_flags(struct files *t, int fd)
+{
+    mutex_lock(&t->lock);
+    bool on =
+        (unsigned)fd < load_relaxed(&t->array)->size && t->cloexec[fd / 64] & 1ull << (fd % 64);
     mutex_unlock(&t->lock);
-    return *out ? fd : -1;
+    return on ? O_CLOEXEC : 0;
+}
+
+struct file *fd_get_path(int fd)
+{
+    return files_get_file(current_process()->files, fd);
 }
 
 unsigned fd_table_size(void)

@@ -1,203 +1,164 @@
-// /proc/PID: what a process may learn about itself.
+// /proc/PID, /proc/PID/task/TID: the folders and links. Their text is in proc_text.c.
 //
-// These inodes are made at each look-up and go with the last user. There is one process as long as
-// fork is missing, so what needs an address space or descriptors answers for the caller's own
-// process and is empty for another: a process may end while it is looked at, and nothing pins its
-// parts yet.
+// These inodes are made at each look-up, go with the last user, and hold nothing but numbers: a
+// process that ends meanwhile leaves empty files and links that lead nowhere. (A number comes round
+// again after four million others; who still has its folder open then sees the new owner.)
+//
+// A link here stands for an object, not for a path: opening /proc/self/fd/3 opens what descriptor 3
+// is, whatever became of its name.
 #include <k/printk.h>
 #include <k/string.h>
-#include <mm.h>
-#include <proc.h>
-#include <smp.h>
-#include <uapi/time.h>
-#include "fs_priv.h"
+#include "proc_priv.h"
 
-// The caller's process if it is the one of this inode.
-static struct process *own_process(const struct inode *i)
-{
-    struct process *p = current_process();
-    return p && (u64)p->pid == i->data ? p : NULL;
-}
+// ---- Links ------------------------------------------------------------------------------------
 
-static size_t maps_chunk(struct inode *i, u64 *pos, char *buf, size_t size)
+// What a link of these shows of an open file.
+static ssize_t file_name_copy(const struct file *f, char *buf, size_t size)
 {
-    if (!own_process(i) || !current_mm()) {
-        *pos = ~0ull;
-        return 0;
+    u32 type = f->inode->mode & S_IFMT;
+    int n;
+    if (f->path) {
+        bool gone = load_relaxed(&f->inode->nlink) == 0 && !strstr(f->path, " (deleted)");
+        n = snprintf(buf, size, "%s%s", f->path, gone ? " (deleted)" : "");
+    } else if (type == S_IFIFO || type == S_IFSOCK) {
+        n = snprintf(buf, size, "%s:[%lu]", type == S_IFIFO ? "pipe" : "socket",
+                     (unsigned long)f->inode->ino);
+    } else {
+        n = snprintf(buf, size, "anon_inode:[%lu]", (unsigned long)f->inode->ino);
     }
-    return mm_maps_text(current_mm(), pos, buf, size);
+    return n >= 0 && (size_t)n < size ? n : -ENAMETOOLONG;
 }
 
-// The strings exec left on the stack; *pos counts their bytes.
-static size_t strings_chunk(vaddr_t start, vaddr_t end, u64 *pos, char *buf, size_t size)
+// What each kind of link leads to, counted; NULL: nothing. The put is the later one, as the
+// namespace may be locked.
+static struct file *exe_file(const struct inode *link)
 {
-    u64 len = end - start;
-    size_t n = *pos < len ? (size_t)min(len - *pos, (u64)size) : 0;
-    size_t got = n - (n ? mm_copy_from(current_mm(), buf, start + *pos, n) : 0);
-    *pos = got == n && *pos + n < len ? *pos + n : ~0ull;
-    return got;
-}
-
-static size_t cmdline_chunk(struct inode *i, u64 *pos, char *buf, size_t size)
-{
-    struct process *p = own_process(i);
-    return strings_chunk(p ? p->arg_start : 0, p ? p->arg_end : 0, pos, buf, size);
-}
-
-static size_t environ_chunk(struct inode *i, u64 *pos, char *buf, size_t size)
-{
-    struct process *p = own_process(i);
-    return strings_chunk(p ? p->env_start : 0, p ? p->env_end : 0, pos, buf, size);
-}
-
-struct usage {
-    u64 total, rss, faults; // pages, pages, page faults
-    unsigned threads;
-};
-
-static void usage_get(struct process *p, struct usage *u)
-{
-    struct mm *mm = current_mm();
-    s64 rss = 0;
-    memset(u, 0, sizeof(*u));
-    for (unsigned c = 0; mm && c < nr_cpus; c++) {
-        rss += mm->cpu[c].nr_anon + mm->cpu[c].nr_file;
-        u->faults += mm->cpu[c].faults;
+    struct process *p = pid_process(link);
+    struct file *f = p ? process_get_exe(p) : NULL;
+    if (p) {
+        process_put(p);
     }
-    u->rss = (u64)max(rss, (s64)0);
-    u->total = mm ? mm->total_pages : 0; // a look without the edit lock: one word
-    spin_lock(&p->lock);
-    u->threads = p->nr_threads;
-    spin_unlock(&p->lock);
+    return f;
 }
 
-static size_t comm_chunk(struct inode *i, u64 *pos, char *buf, size_t size)
+// rdev of a descriptor's inode is its number.
+static struct file *fd_file(const struct inode *i)
 {
-    *pos = ~0ull;
-    return own_process(i) ? text_add(buf, size, 0, "%s\n", current_thread()->name) : 0;
-}
-
-static size_t status_chunk(struct inode *i, u64 *pos, char *buf, size_t size)
-{
-    struct process *p = own_process(i);
-    struct usage u;
-    *pos = ~0ull;
-    if (!p) {
-        return 0;
+    struct process *p = pid_process(i);
+    struct file *f = p ? process_get_file(p, (int)i->rdev) : NULL;
+    if (p) {
+        process_put(p);
     }
-    usage_get(p, &u);
-    return text_add(buf, size, 0,
-                    "Name:\t%s\nUmask:\t%04o\nState:\tR (running)\nTgid:\t%d\nPid:\t%d\nPPid:\t%d\n"
-                    "TracerPid:\t0\nUid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\n"
-                    "VmSize:\t%8lu kB\nVmRSS:\t%8lu kB\nThreads:\t%u\n",
-                    current_thread()->name, load_relaxed(&p->fs->umask), p->pid, p->pid, p->ppid,
-                    (unsigned long)(u.total * (PAGE_SIZE >> 10)),
-                    (unsigned long)(u.rss * (PAGE_SIZE >> 10)), u.threads);
-}
-
-static size_t stat_chunk(struct inode *i, u64 *pos, char *buf, size_t size)
-{
-    struct process *p = own_process(i);
-    struct usage u;
-    *pos = ~0ull;
-    if (!p) {
-        return 0;
-    }
-    usage_get(p, &u);
-    u64 tick_ns = NSEC_PER_SEC / USER_HZ;
-    size_t n =
-        text_add(buf, size, 0, "%d (%s) R %d %d %d 0 -1 0 %lu 0 0 0 %lu 0 0 0 20 0 %u 0 ", p->pid,
-                 current_thread()->name, p->ppid, p->pgid, p->sid, (unsigned long)u.faults,
-                 (unsigned long)(process_runtime_ns(p) / tick_ns), u.threads);
-    n = text_add(buf, size, n, "%lu %lu %lu %lu 0 0 %lu 0 0 0 0 0 0 0 0 0 17 0 0 0 0 0 0 0 0 0 ",
-                 (unsigned long)(p->start_ns / tick_ns), (unsigned long)(u.total << PAGE_SHIFT),
-                 (unsigned long)u.rss, (unsigned long)p->rlimit[RLIMIT_RSS].cur,
-                 (unsigned long)current_mm()->stack_top);
-    return text_add(buf, size, n, "%lu %lu %lu %lu 0\n", (unsigned long)p->arg_start,
-                    (unsigned long)p->arg_end, (unsigned long)p->env_start,
-                    (unsigned long)p->env_end);
-}
-
-static size_t statm_chunk(struct inode *i, u64 *pos, char *buf, size_t size)
-{
-    struct process *p = own_process(i);
-    struct usage u;
-    *pos = ~0ull;
-    if (!p) {
-        return 0;
-    }
-    usage_get(p, &u);
-    return text_add(buf, size, 0, "%lu %lu 0 0 0 0 0\n", (unsigned long)u.total,
-                    (unsigned long)u.rss);
-}
-
-static const struct pid_file {
-    const char *name;
-    struct text_ops ops;
-} pid_files[] = {
-    {"maps", {.chunk = maps_chunk}},       {"cmdline", {.chunk = cmdline_chunk}},
-    {"environ", {.chunk = environ_chunk}}, {"comm", {.chunk = comm_chunk}},
-    {"status", {.chunk = status_chunk}},   {"stat", {.chunk = stat_chunk}},
-    {"statm", {.chunk = statm_chunk}},
-};
-
-// ---- Links
-// -----------------------------------------------------------------------------------------
-
-static ssize_t path_copy(const struct file *f, char *buf, size_t size)
-{
-    if (f && f->path) {
-        size_t n = strlcpy(buf, f->path, size);
-        return n < size ? (ssize_t)n : -ENAMETOOLONG;
-    }
-    return f ? snprintf(buf, size, "anon:[%lu]", (unsigned long)f->inode->ino) : -ENOENT;
+    return f;
 }
 
 static ssize_t exe_readlink(struct inode *link, char *buf, size_t size)
 {
-    struct process *p = own_process(link);
-    return path_copy(p ? p->exe : NULL, buf, size);
+    struct file *f = exe_file(link);
+    ssize_t n = f ? file_name_copy(f, buf, size) : -ENOENT;
+    if (f) {
+        file_put_later(f);
+    }
+    return n;
+}
+
+static int file_follow(struct file *f, struct inode **out)
+{
+    if (!f) {
+        return -ENOENT;
+    }
+    *out = inode_get(f->inode);
+    file_put_later(f);
+    return 0;
 }
 
 static int exe_follow(struct inode *link, struct inode **out)
 {
-    struct process *p = own_process(link);
-    if (!p || !p->exe) {
-        return -ENOENT;
-    }
-    *out = inode_get(p->exe->inode);
-    return 0;
+    return file_follow(exe_file(link), out);
 }
 
 static const struct inode_ops exe_ops = {.readlink = exe_readlink, .follow = exe_follow};
 
-// rdev of a descriptor's link is its number.
 static ssize_t fd_readlink(struct inode *link, char *buf, size_t size)
 {
-    struct file *f = own_process(link) ? fd_get_path((int)link->rdev) : NULL;
-    ssize_t n = path_copy(f, buf, size);
+    struct file *f = fd_file(link);
+    ssize_t n = f ? file_name_copy(f, buf, size) : -ENOENT;
     if (f) {
-        file_put(f);
+        file_put_later(f);
     }
     return n;
 }
 
 static int fd_follow(struct inode *link, struct inode **out)
 {
-    struct file *f = own_process(link) ? fd_get_path((int)link->rdev) : NULL;
-    if (!f) {
-        return -ENOENT;
-    }
-    *out = inode_get(f->inode);
-    file_put(f);
-    return 0;
+    return file_follow(fd_file(link), out);
 }
 
 static const struct inode_ops fd_link_ops = {.readlink = fd_readlink, .follow = fd_follow};
 
-static struct inode *link_new(struct inode *dir, const struct inode_ops *ops, u64 number)
+static int cwd_look(struct inode *link, struct inode **out)
 {
-    struct inode *i = inode_new(dir->sb, S_IFLNK | 0777);
+    struct process *p = pid_process(link);
+    *out = p ? process_get_cwd(p) : NULL;
+    if (p) {
+        process_put(p);
+    }
+    return *out ? 0 : -ENOENT;
+}
+
+// Links with a follow are read by readlink(2) alone, without the lock of the namespace.
+static ssize_t cwd_readlink(struct inode *link, char *buf, size_t size)
+{
+    char *path = NULL;
+    struct inode *i;
+    int n = cwd_look(link, &i);
+    if (n) {
+        return n;
+    }
+    mutex_lock(&vfs_lock);
+    n = dir_path_locked(i, &path);
+    mutex_unlock(&vfs_lock);
+    inode_put(i);
+    if (!n) {
+        n = snprintf(buf, size, "%s", path);
+    }
+    kfree(path);
+    return n < 0 || (size_t)n < size ? n : -ENAMETOOLONG;
+}
+
+static int cwd_follow(struct inode *link, struct inode **out)
+{
+    return cwd_look(link, out);
+}
+
+static const struct inode_ops cwd_ops = {.readlink = cwd_readlink, .follow = cwd_follow};
+
+// There is one root for all.
+static ssize_t root_readlink(struct inode *link, char *buf, size_t size)
+{
+    struct inode *i;
+    int err = cwd_look(link, &i);
+    if (err) {
+        return err;
+    }
+    inode_put(i);
+    return snprintf(buf, size, "/");
+}
+
+static int root_follow(struct inode *link, struct inode **out)
+{
+    (void)link;
+    *out = vfs_root_get();
+    return 0;
+}
+
+static const struct inode_ops root_ops = {.readlink = root_readlink, .follow = root_follow};
+
+// ---- Making inodes ------------------------------------------------------------------------------
+
+static struct inode *link_new(struct inode *dir, const struct inode_ops *ops, u32 mode, u64 number)
+{
+    struct inode *i = inode_new(dir->sb, S_IFLNK | mode);
     if (i) {
         i->ops = ops;
         i->data = dir->data;
@@ -206,11 +167,8 @@ static struct inode *link_new(struct inode *dir, const struct inode_ops *ops, u6
     return i;
 }
 
-// ---- Directories
-// -----------------------------------------------------------------------------------
-
-// A directory inode with a parent and a name, of process number pid.
-static struct inode *dir_new(struct inode *parent, const char *name, u64 pid,
+// A directory inode with a parent and a name.
+static struct inode *dir_new(struct inode *parent, const char *name, u64 data,
                              const struct inode_ops *ops)
 {
     struct inode *i = inode_new(parent->sb, S_IFDIR | 0555);
@@ -225,20 +183,20 @@ static struct inode *dir_new(struct inode *parent, const char *name, u64 pid,
     i->parent = inode_get(parent);
     i->ops = ops;
     i->fops = &dir_fops;
-    i->data = pid;
+    i->data = data;
     store_relaxed(&i->nlink, 2);
     return i;
 }
 
-// A decimal number without signs or leading zeroes; -1: something else.
+// A number without leading zeroes, or -1.
 static s32 number_of(const char *name)
 {
     s64 n = 0;
-    if (name[0] < '1' || name[0] > '9') {
-        return name[0] == '0' && !name[1] ? 0 : -1;
+    if (!*name || (name[0] == '0' && name[1])) {
+        return -1;
     }
     for (; *name; name++) {
-        if (*name < '0' || *name > '9' || n > INT32_MAX / 10) {
+        if (*name < '0' || *name > '9' || n > INT32_MAX) {
             return -1;
         }
         n = n * 10 + (*name - '0');
@@ -246,70 +204,236 @@ static s32 number_of(const char *name)
     return n > INT32_MAX ? -1 : (s32)n;
 }
 
-static int fd_dir_lookup(struct inode *dir, const char *name, struct inode **out)
+// Numbers as names of a directory; cookies are number + 3.
+static bool number_emit(struct inode *dir, u64 *pos, struct dirent_sink *sink, s32 number, u32 type)
+{
+    char name[16];
+    snprintf(name, sizeof(name), "%d", number);
+    if (!dirent_emit(sink, name, dir->ino + (u64)number + 1, type, (u64)number + 3)) {
+        return false;
+    }
+    *pos = (u64)number + 3;
+    return true;
+}
+
+// ---- fd, fdinfo -------------------------------------------------------------------------------
+
+// The link shows by its mode how the file is open.
+static u32 fd_link_mode(const struct file *f)
+{
+    unsigned how = load_relaxed(&f->flags) & O_ACCMODE;
+    return how == O_RDONLY ? 0500 : how == O_WRONLY ? 0300 : 0700;
+}
+
+static u32 fd_flags(const struct inode *i)
+{
+    struct process *p = pid_process(i);
+    struct files *t = p ? process_get_files(p) : NULL;
+    u32 flags = 0;
+    if (t) {
+        flags = files_fd_flags(t, (int)i->rdev);
+        files_put(t);
+    }
+    if (p) {
+        process_put(p);
+    }
+    return flags;
+}
+
+static size_t fdinfo_chunk(struct inode *i, u64 *pos, char *buf, size_t size)
+{
+    struct file *f = fd_file(i);
+    *pos = ~0ull;
+    if (!f) {
+        return 0;
+    }
+    u64 at = f->ops->stream ? 0 : f->pos; // a look: one word
+    size_t n = text_add(buf, size, 0, "pos:\t%lu\nflags:\t0%o\nmnt_id:\t%u\nino:\t%lu\n",
+                        (unsigned long)at, load_relaxed(&f->flags) | fd_flags(i), f->inode->sb->dev,
+                        (unsigned long)f->inode->ino);
+    file_put(f);
+    return n;
+}
+
+static const struct text_ops fdinfo_ops = {.chunk = fdinfo_chunk};
+
+static int fd_lookup(struct inode *dir, const char *name, bool info, struct inode **out)
 {
     s32 fd = number_of(name);
-    struct file *f = fd >= 0 && own_process(dir) ? fd_get_path(fd) : NULL;
+    struct process *p = fd >= 0 ? pid_process(dir) : NULL;
+    struct file *f = p ? process_get_file(p, fd) : NULL;
+    u32 mode = f ? fd_link_mode(f) : 0;
+    if (p) {
+        process_put(p);
+    }
     if (!f) {
         return -ENOENT;
     }
-    file_put(f);
-    *out = link_new(dir, &fd_link_ops, (u64)fd);
+    file_put_later(f); // the namespace is locked
+    if (info) {
+        *out = text_new(dir->sb, 0400, &fdinfo_ops, dir->data);
+        if (*out) {
+            (*out)->rdev = (u64)fd;
+        }
+    } else {
+        *out = link_new(dir, &fd_link_ops, mode, (u64)fd);
+    }
     return *out ? 0 : -ENOMEM;
+}
+
+static int fd_dir_lookup(struct inode *dir, const char *name, struct inode **out)
+{
+    return fd_lookup(dir, name, false, out);
+}
+
+static int fdinfo_dir_lookup(struct inode *dir, const char *name, struct inode **out)
+{
+    return fd_lookup(dir, name, true, out);
+}
+
+static void fd_readdir(struct inode *dir, u64 *pos, struct dirent_sink *sink, u32 type)
+{
+    struct process *p = pid_process(dir);
+    while (p) {
+        struct file *f;
+        int fd = process_next_file(p, (int)(max(*pos, (u64)2) - 2), &f);
+        if (fd < 0) {
+            break;
+        }
+        file_put_later(f);
+        if (!number_emit(dir, pos, sink, fd, type)) {
+            break;
+        }
+    }
+    if (p) {
+        process_put(p);
+    }
 }
 
 static void fd_dir_readdir(struct inode *dir, u64 *pos, struct dirent_sink *sink)
 {
-    u64 limit = own_process(dir) ? process_rlimit(RLIMIT_NOFILE) : 0;
-    for (u64 fd = max(*pos, (u64)2) - 2; fd < min(limit, (u64)1 << 20); fd++) {
-        struct file *f = fd_get_path((int)fd);
-        char name[16];
-        if (!f) {
-            continue;
-        }
-        file_put(f);
-        snprintf(name, sizeof(name), "%u", (unsigned)fd);
-        if (!dirent_emit(sink, name, dir->ino + fd + 1, S_IFLNK, fd + 3)) {
-            return;
-        }
-        *pos = fd + 3;
-    }
+    fd_readdir(dir, pos, sink, S_IFLNK);
+}
+
+static void fdinfo_dir_readdir(struct inode *dir, u64 *pos, struct dirent_sink *sink)
+{
+    fd_readdir(dir, pos, sink, S_IFREG);
 }
 
 static const struct inode_ops fd_dir_ops = {.lookup = fd_dir_lookup, .readdir = fd_dir_readdir};
+static const struct inode_ops fdinfo_dir_ops = {.lookup = fdinfo_dir_lookup,
+                                                .readdir = fdinfo_dir_readdir};
+
+// ---- task -------------------------------------------------------------------------------------
+
+static const struct inode_ops pid_dir_ops;
+
+static int task_dir_lookup(struct inode *dir, const char *name, struct inode **out)
+{
+    s32 tid = number_of(name);
+    struct process *p = tid > 0 ? pid_process(dir) : NULL;
+    struct task_look t;
+    bool found = p && task_look(p, tid, &t);
+    if (p) {
+        process_put(p);
+    }
+    if (!found) {
+        return -ENOENT;
+    }
+    *out = dir_new(dir, name, pid_data(pid_of(dir), tid), &pid_dir_ops);
+    return *out ? 0 : -ENOMEM;
+}
+
+static void task_dir_readdir(struct inode *dir, u64 *pos, struct dirent_sink *sink)
+{
+    struct process *p = pid_process(dir);
+    while (p) {
+        s32 tid = process_next_tid(p, *pos > 3 ? (s32)(*pos - 3) : 0);
+        if (!tid || !number_emit(dir, pos, sink, tid, S_IFDIR)) {
+            break;
+        }
+    }
+    if (p) {
+        process_put(p);
+    }
+}
+
+static const struct inode_ops task_dir_ops = {.lookup = task_dir_lookup,
+                                              .readdir = task_dir_readdir};
+
+// ---- The folder of a process or thread ----------------------------------------------------------
+
+// What is no file.
+static const struct pid_other {
+    const char *name;
+    u32 mode;
+    bool process_only;
+    const struct inode_ops *ops;
+} others[] = {
+    {"exe", S_IFLNK | 0777, false, &exe_ops},    {"cwd", S_IFLNK | 0777, false, &cwd_ops},
+    {"root", S_IFLNK | 0777, false, &root_ops},  {"fd", S_IFDIR, false, &fd_dir_ops},
+    {"fdinfo", S_IFDIR, false, &fdinfo_dir_ops}, {"task", S_IFDIR, true, &task_dir_ops},
+};
+
+static const struct pid_file *pid_file(unsigned n)
+{
+    for (unsigned nr = 0;; nr++) {
+        if (!pid_text_file(nr)) {
+            return pid_mem_file(n - nr);
+        }
+        if (nr == n) {
+            return pid_text_file(n);
+        }
+    }
+}
+
+static struct inode *pid_file_new(struct inode *dir, const struct pid_file *f)
+{
+    if (!f->fops) {
+        return text_new(dir->sb, f->mode, &f->text, dir->data);
+    }
+    struct inode *i = inode_new(dir->sb, S_IFREG | f->mode);
+    if (i) {
+        i->fops = f->fops;
+        i->data = dir->data;
+    }
+    return i;
+}
 
 static int pid_dir_lookup(struct inode *dir, const char *name, struct inode **out)
 {
-    *out = NULL;
-    for (unsigned i = 0; i < array_size(pid_files) && !*out; i++) {
-        if (strcmp(name, pid_files[i].name) == 0) {
-            *out = text_new(dir->sb, 0444, &pid_files[i].ops, dir->data);
+    bool task = tid_of(dir);
+    for (unsigned n = 0; pid_file(n); n++) {
+        const struct pid_file *f = pid_file(n);
+        if (strcmp(name, f->name) == 0 && !(task && f->process_only)) {
+            *out = pid_file_new(dir, f);
             return *out ? 0 : -ENOMEM;
         }
     }
-    if (strcmp(name, "exe") == 0) {
-        *out = link_new(dir, &exe_ops, 0);
-    } else if (strcmp(name, "fd") == 0) {
-        *out = dir_new(dir, name, dir->data, &fd_dir_ops);
-    } else if (strcmp(name, "mounts") == 0) {
-        return ramdir_lookup(dir->parent, name, out);
-    } else {
-        return -ENOENT;
+    for (unsigned n = 0; n < array_size(others); n++) {
+        const struct pid_other *o = &others[n];
+        if (strcmp(name, o->name) == 0 && !(task && o->process_only)) {
+            *out = S_ISLNK(o->mode) ? link_new(dir, o->ops, o->mode & 07777, 0)
+                                    : dir_new(dir, name, dir->data, o->ops);
+            return *out ? 0 : -ENOMEM;
+        }
     }
-    return *out ? 0 : -ENOMEM;
+    return -ENOENT;
 }
 
 static void pid_dir_readdir(struct inode *dir, u64 *pos, struct dirent_sink *sink)
 {
-    static const struct {
-        const char *name;
-        u32 mode;
-    } more[] = {{"exe", S_IFLNK}, {"fd", S_IFDIR}, {"mounts", S_IFREG}};
-    const u64 nr_files = array_size(pid_files);
-    for (u64 i = max(*pos, (u64)2) - 2; i < nr_files + array_size(more); i++) {
-        const char *name = i < nr_files ? pid_files[i].name : more[i - nr_files].name;
-        u32 mode = i < nr_files ? S_IFREG : more[i - nr_files].mode;
-        if (!dirent_emit(sink, name, dir->ino + i + 1, mode, i + 3)) {
+    bool task = tid_of(dir);
+    unsigned nr_files = 0;
+    while (pid_file(nr_files)) {
+        nr_files++;
+    }
+    for (u64 i = max(*pos, (u64)2) - 2; i < nr_files + array_size(others); i++) {
+        const struct pid_file *f = i < nr_files ? pid_file((unsigned)i) : NULL;
+        const struct pid_other *o = f ? NULL : &others[i - nr_files];
+        if (!(task && (f ? f->process_only : o->process_only)) &&
+            !dirent_emit(sink, f ? f->name : o->name, dir->ino + i + 1, f ? S_IFREG : o->mode,
+                         i + 3)) {
             return;
         }
         *pos = i + 3;
@@ -326,6 +450,6 @@ int proc_pid_lookup(struct inode *root, const char *name, struct inode **out)
         return -ENOENT;
     }
     process_put(p);
-    *out = dir_new(root, name, (u64)pid, &pid_dir_ops);
+    *out = dir_new(root, name, pid_data(pid, 0), &pid_dir_ops);
     return *out ? 0 : -ENOMEM;
 }

@@ -1,113 +1,41 @@
-// /proc and /sys: text about the machine. /proc/PID is in proc_pid.c, /proc/faultline in knob.c.
+// /proc: its root, its mounts, and how its trees are made. What processes show is in proc_pid.c and
+// proc_text.c, the machine in proc_machine.c, sys/ in proc_sys.c, faultline/ in knob.c.
 //
 // The trees are directories in memory whose files make their text when read. Only what programs are
 // known to look at is here; a file that would have to lie is left out.
-#include <arch/smp.h>
-#include <arch/time.h>
 #include <k/assert.h>
 #include <k/printk.h>
 #include <k/string.h>
-#include <mm.h>
-#include <page.h>
-#include <proc.h>
-#include <smp.h>
-#include <uapi/time.h>
-#include "fs_priv.h"
+#include "proc_priv.h"
 
-#define KIB(pages) ((unsigned long)((pages) * (PAGE_SIZE >> 10)))
-
-static size_t meminfo_show(char *buf, size_t size)
-{
-    u64 total = page_nr_total(), nr_free = page_nr_free();
-    return text_add(buf, size, 0,
-                    "MemTotal:       %8lu kB\nMemFree:        %8lu kB\nMemAvailable:   %8lu kB\n"
-                    "SwapTotal:             0 kB\nSwapFree:              0 kB\n",
-                    KIB(total), KIB(nr_free), KIB(nr_free));
-}
-
-static size_t cpuinfo_show(char *buf, size_t size)
-{
-    size_t n = 0;
-    for (unsigned c = 0; c < nr_cpus; c++) {
-        n = text_add(buf, size, n, "processor\t: %u\n\n", c);
-    }
-    return n;
-}
-
-static size_t stat_show(char *buf, size_t size)
-{
-    u64 boot_s = (wall_ns() - clock_ns()) / NSEC_PER_SEC;
-    size_t n = text_add(buf, size, 0, "cpu  0 0 0 0 0 0 0 0 0 0\n");
-    for (unsigned c = 0; c < nr_cpus; c++) {
-        n = text_add(buf, size, n, "cpu%u 0 0 0 0 0 0 0 0 0 0\n", c);
-    }
-    return text_add(buf, size, n, "btime %lu\nprocesses %u\n", (unsigned long)boot_s,
-                    process_count());
-}
-
-static size_t uptime_show(char *buf, size_t size)
-{
-    u64 now = clock_ns();
-    return text_add(buf, size, 0, "%lu.%02lu 0.00\n", (unsigned long)(now / NSEC_PER_SEC),
-                    (unsigned long)(now / 10000000 % 100));
-}
-
-static size_t version_show(char *buf, size_t size)
-{
-    return text_add(buf, size, 0, "Faultline\n");
-}
-
-static size_t filesystems_show(char *buf, size_t size)
-{
-    return text_add(buf, size, 0,
-                    "nodev\tproc\nnodev\tsysfs\nnodev\ttmpfs\nnodev\tdevtmpfs\nnodev\tslowfs\n");
-}
-
-static size_t mounts_show(char *buf, size_t size)
+size_t mounts_show(char *buf, size_t size)
 {
     size_t n = 0;
     mutex_lock(&vfs_lock);
     for (struct super *sb = vfs_supers; sb; sb = sb->next) {
-        n = text_add(buf, size, n, "%s %s %s rw 0 0\n", sb->type, sb->where, sb->type);
+        n = text_add(buf, size, n, "%s %s %s %s,relatime 0 0\n", sb->type, sb->where, sb->type,
+                     sb->magic == SYSFS_MAGIC ? "ro" : "rw");
     }
     mutex_unlock(&vfs_lock);
     return n;
 }
 
-static size_t zero_show(char *buf, size_t size)
+// All hang from the root, whose own parent is what Linux shows of its first mount.
+size_t mountinfo_show(char *buf, size_t size)
 {
-    return text_add(buf, size, 0, "0\n");
+    size_t n = 0;
+    mutex_lock(&vfs_lock);
+    for (struct super *sb = vfs_supers; sb; sb = sb->next) {
+        const char *how = sb->magic == SYSFS_MAGIC ? "ro" : "rw";
+        n = text_add(buf, size, n, "%u %u 0:%u / %s %s,relatime - %s %s %s\n", sb->dev,
+                     strcmp(sb->where, "/") == 0 ? 0 : vfs_root->sb->dev, sb->dev, sb->where, how,
+                     sb->type, sb->type, how);
+    }
+    mutex_unlock(&vfs_lock);
+    return n;
 }
 
-static size_t ostype_show(char *buf, size_t size)
-{
-    return text_add(buf, size, 0, "Linux\n"); // as uname says
-}
-
-static size_t pid_max_show(char *buf, size_t size)
-{
-    return text_add(buf, size, 0, "%u\n", 1u << 22);
-}
-
-static size_t cpus_show(char *buf, size_t size)
-{
-    return nr_cpus == 1 ? text_add(buf, size, 0, "0\n")
-                        : text_add(buf, size, 0, "0-%u\n", nr_cpus - 1);
-}
-
-static size_t thp_show(char *buf, size_t size)
-{
-    return text_add(buf, size, 0, "always madvise [never]\n");
-}
-
-// ---- Trees
-// -----------------------------------------------------------------------------------------
-
-// A directory or a file of a tree that is described by its paths. Boot: no memory is fatal.
-struct leaf {
-    const char *path;
-    size_t (*show)(char *buf, size_t size);
-};
+// ---- Trees ------------------------------------------------------------------------------------
 
 static struct inode *tree_dir(struct inode *dir, const char *name)
 {
@@ -123,7 +51,7 @@ static struct inode *tree_dir(struct inode *dir, const char *name)
     return d;
 }
 
-static void tree_add(struct inode *root, const char *path, struct inode *leaf)
+void tree_add(struct inode *root, const char *path, struct inode *leaf)
 {
     struct inode *dir = root;
     char name[64];
@@ -136,15 +64,44 @@ static void tree_add(struct inode *root, const char *path, struct inode *leaf)
     }
 }
 
-static struct inode *tree_new(const char *type, u32 magic, const struct leaf *leaves, size_t nr)
+static size_t leaf_chunk(struct inode *i, u64 *pos, char *buf, size_t size)
+{
+    const struct leaf *l = (const struct leaf *)(uintptr_t)i->data;
+    *pos = ~0ull;
+    return l->show(buf, size);
+}
+
+static int leaf_store(struct inode *i, const char *text)
+{
+    const struct leaf *l = (const struct leaf *)(uintptr_t)i->data;
+    return l->store(text);
+}
+
+static const struct text_ops leaf_ops = {.chunk = leaf_chunk};
+static const struct text_ops leaf_rw_ops = {.chunk = leaf_chunk, .store = leaf_store};
+
+// The leaves must live as long as the tree.
+void tree_add_leaves(struct inode *root, const struct leaf *leaves, size_t nr)
+{
+    for (size_t k = 0; k < nr; k++) {
+        const struct leaf *l = &leaves[k];
+        tree_add(root, l->path,
+                 text_new(root->sb, l->store ? 0644 : 0444, l->store ? &leaf_rw_ops : &leaf_ops,
+                          (uintptr_t)l));
+    }
+}
+
+struct inode *tree_new(const char *type, u32 magic, const struct leaf *leaves, size_t nr)
 {
     struct super *sb = super_new(type, magic);
     struct inode *root = sb ? ramdir_new(sb, 0555, true) : NULL;
-    for (size_t i = 0; root && i < nr; i++) {
-        tree_add(root, leaves[i].path, text_new_simple(sb, leaves[i].show));
+    if (root) {
+        tree_add_leaves(root, leaves, nr);
     }
     return root;
 }
+
+// ---- The root -----------------------------------------------------------------------------------
 
 static int proc_root_lookup(struct inode *dir, const char *name, struct inode **out)
 {
@@ -152,12 +109,12 @@ static int proc_root_lookup(struct inode *dir, const char *name, struct inode **
     return err == -ENOENT ? proc_pid_lookup(dir, name, out) : err;
 }
 
-// The number of the one who looks comes after the fixed names. Cookies from PID_COOKIE on.
+// The processes come after the fixed names: cookie PID_COOKIE + the last pid shown.
 #define PID_COOKIE (1ull << 32)
 
 static void proc_root_readdir(struct inode *dir, u64 *pos, struct dirent_sink *sink)
 {
-    struct process *p = current_process();
+    s32 pid;
     char name[16];
     if (*pos < PID_COOKIE) {
         ramdir_readdir(dir, pos, sink);
@@ -166,11 +123,13 @@ static void proc_root_readdir(struct inode *dir, u64 *pos, struct dirent_sink *s
         }
         *pos = PID_COOKIE;
     }
-    if (p && *pos == PID_COOKIE) {
-        snprintf(name, sizeof(name), "%d", p->pid);
-        if (dirent_emit(sink, name, (u64)p->pid + PID_COOKIE, S_IFDIR, PID_COOKIE + 1)) {
-            *pos = PID_COOKIE + 1;
+    while ((pid = process_next_pid((s32)(*pos - PID_COOKIE))) != 0) {
+        u64 cookie = PID_COOKIE + (u64)pid;
+        snprintf(name, sizeof(name), "%d", pid);
+        if (!dirent_emit(sink, name, cookie, S_IFDIR, cookie)) {
+            return;
         }
+        *pos = cookie;
     }
 }
 
@@ -186,60 +145,44 @@ static ssize_t self_readlink(struct inode *link, char *buf, size_t size)
     return p ? (ssize_t)snprintf(buf, size, "%d", p->pid) : -ENOENT;
 }
 
-static const struct inode_ops self_ops = {.readlink = self_readlink};
+static ssize_t thread_self_readlink(struct inode *link, char *buf, size_t size)
+{
+    struct process *p = current_process();
+    (void)link;
+    return p ? (ssize_t)snprintf(buf, size, "%d/task/%d", p->pid, current_task()->tid) : -ENOENT;
+}
 
-static struct inode *self_new(struct super *sb)
+static ssize_t mounts_readlink(struct inode *link, char *buf, size_t size)
+{
+    (void)link;
+    return (ssize_t)snprintf(buf, size, "self/mounts");
+}
+
+static const struct inode_ops self_ops = {.readlink = self_readlink};
+static const struct inode_ops thread_self_ops = {.readlink = thread_self_readlink};
+static const struct inode_ops mounts_ops = {.readlink = mounts_readlink};
+
+static struct inode *link_inode(struct super *sb, const struct inode_ops *ops)
 {
     struct inode *i = inode_new(sb, S_IFLNK | 0777);
     if (i) {
-        i->ops = &self_ops;
+        i->ops = ops;
     }
     return i;
 }
 
 struct inode *procfs_mount(void)
 {
-    static const struct leaf leaves[] = {
-        {"meminfo", meminfo_show},
-        {"cpuinfo", cpuinfo_show},
-        {"stat", stat_show},
-        {"uptime", uptime_show},
-        {"version", version_show},
-        {"filesystems", filesystems_show},
-        {"sys/vm/overcommit_memory", zero_show},
-        {"sys/kernel/ostype", ostype_show},
-        {"sys/kernel/pid_max", pid_max_show},
-    };
-    struct inode *root = tree_new("proc", PROC_MAGIC, leaves, array_size(leaves));
+    struct inode *root = tree_new("proc", PROC_MAGIC, NULL, 0);
     if (!root) {
         return NULL;
     }
-    struct inode *limit = knob_file_new(root->sb, "max_map_count");
-    if (limit) {
-        tree_add(root, "sys/vm/max_map_count", limit);
-    }
-    tree_add(root, "mounts", text_new_simple(root->sb, mounts_show));
+    proc_machine_add(root);
+    proc_sys_add(root);
     tree_add(root, "faultline", knob_dir_new(root->sb));
-    tree_add(root, "self", self_new(root->sb));
+    tree_add(root, "self", link_inode(root->sb, &self_ops));
+    tree_add(root, "thread-self", link_inode(root->sb, &thread_self_ops));
+    tree_add(root, "mounts", link_inode(root->sb, &mounts_ops));
     root->ops = &proc_root_ops;
-    return root;
-}
-
-struct inode *sysfs_mount(void)
-{
-    static const struct leaf leaves[] = {
-        {"devices/system/cpu/online", cpus_show},
-        {"devices/system/cpu/possible", cpus_show},
-        {"devices/system/cpu/present", cpus_show},
-        {"kernel/mm/transparent_hugepage/enabled", thp_show},
-    };
-    struct inode *root = tree_new("sysfs", SYSFS_MAGIC, leaves, array_size(leaves));
-    char name[48];
-    // The C library counts these. The other CPUs start later.
-    for (unsigned c = 0; root && c < min(arch_count_cpus(), (unsigned)MAX_CPUS); c++) {
-        struct inode *dir = ramdir_new(root->sb, 0555, true);
-        snprintf(name, sizeof(name), "devices/system/cpu/cpu%u", c);
-        tree_add(root, name, dir);
-    }
     return root;
 }

@@ -72,6 +72,7 @@ ssize_t mapping_write_kernel(struct mapping *m, u64 pos, const void *buf, size_t
 // latter needs ops->page_mkwrite).
 extern const struct vma_ops filemap_vma_ops, filemap_notify_vma_ops;
 
-void pagecache_init(void); // boot
+u64 pagecache_nr_pages(void); // of all files
+void pagecache_init(void);    // boot
 
 #endif

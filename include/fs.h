@@ -150,9 +150,12 @@ struct file *fd_get_path(int fd);
 // -ENOMEM. May sleep.
 int fd_install(struct file *f, u32 fd_flags);
 void files_close_on_exec(struct files *f);
-// The first descriptor from fd on that is open in a table, its file counted in *out, and O_CLOEXEC
-// or 0 in *fd_flags (may be NULL). -1: none.
-int files_next(struct files *t, int fd, struct file **out, u32 *fd_flags);
+// Of any table the caller knows to stay: the file behind a descriptor, counted, or NULL; the first
+// open descriptor from fd on, its file counted in *out, or -1; O_CLOEXEC or 0 (sleeps). The first
+// two take no lock.
+struct file *files_get_file(struct files *t, int fd);
+int files_next(struct files *t, int fd, struct file **out);
+u32 files_fd_flags(struct files *t, int fd);
 
 struct inode *vfs_root_get(void); // the root of all paths, counted
 

@@ -10,12 +10,14 @@
 #include <arch/mmu.h>
 #include <arch/trap.h>
 #include <k/atomic.h>
+#include <k/list.h>
 #include <k/lock.h>
 #include <k/rcu.h>
 #include <k/types.h>
 #include <maple.h>
 
 struct file;
+struct inode;
 struct mm_scheme;
 struct page;
 struct trapframe;
@@ -50,6 +52,9 @@ struct mm {
     vaddr_t brk_start;              // [I] after exec
     vaddr_t mmap_top;               // [I] free areas are sought downwards from here
     vaddr_t stack_top;              // [I]
+    struct list all_link;           // [mms_lock in mm/counters.c]
+    u64 peak_pages;                 // [E] the most total_pages was
+    atomic_ulong peak_rss;          // [a] pages, as far as mm_usage_get saw them
     u32 lock_future;                // [E] mlockall(MCL_FUTURE): VMA flags of new mappings
 
     struct mutex edit_lock cache_aligned; // writers, one at a time
@@ -151,9 +156,34 @@ int mm_futex_key(struct mm *mm, vaddr_t addr, bool process_private, struct mm_ke
 // the end). Returns bytes written.
 size_t mm_maps_text(struct mm *mm, u64 *pos, char *buf, size_t size);
 
-// Text of /proc/faultline/stats: one "name value" a line: free and total pages, page tables, VMAs,
-// maple nodes, files, per-scheme and per-CPU fault counters. Returns bytes written.
-size_t mm_stats_text(char *buf, size_t size);
+// The same of smaps, a piece as long as one VMA at least (2 KiB are enough but for long paths), and
+// of smaps_rollup. Sleep; take the edit lock a VMA at a time.
+size_t mm_smaps_text(struct mm *mm, u64 *pos, char *buf, size_t size);
+size_t mm_smaps_rollup_text(struct mm *mm, char *buf, size_t size);
+
+// The words of /proc/PID/pagemap of nr pages from addr on, as Linux's
+// Documentation/admin-guide/mm/pagemap.rst has them (nothing is swapped, soft-dirty is not kept).
+// 0 or errno. Sleeps.
+int mm_pagemap(struct mm *mm, vaddr_t addr, u64 *out, unsigned nr);
+
+// Totals in pages, and the counters summed over CPUs.
+struct mm_usage {
+    u64 total, data, stack, locked; // of the address space
+    u64 exec, lib;                  // executable files: the program's own, others
+    u64 peak_total, peak_rss;       // the most so far; rss: as far as anybody looked
+    s64 anon, file, tables;         // mapped now; page-table pages
+    u64 faults, parks;
+};
+void mm_usage_get(struct mm *mm, const struct inode *exe, struct mm_usage *u);
+void mm_usage_forget_peak(struct mm *mm); // of rss
+
+// Faults since boot, in all address spaces, those that are gone included (mm/counters.c).
+struct mm_totals {
+    u64 faults, retries, parks;
+};
+void mm_totals_get(struct mm_totals *out);
+// Text of the counters of one address space, a line per CPU. Bytes written.
+size_t mm_counters_text(const struct mm *mm, char *buf, size_t size);
 
 // The most VMAs an address space may have.
 extern unsigned long mm_max_map_count;

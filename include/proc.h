@@ -147,6 +147,7 @@ struct process {
     u64 start_ns;        // [I]
     atomic_bool membarrier_registered;              // [a]
     vaddr_t arg_start, arg_end, env_start, env_end; // [P, exec] the strings on the stack
+    vaddr_t start_stack;                            // [P, exec] where argc was
     bool is_init;                                   // [I] the machine ends with it
     bool is_program;   // [I] process 1 is a program that was asked for, no init: no signal is kept
                        // from it, and the orphans it gets are reaped by the kernel
@@ -216,6 +217,10 @@ u64 process_runtime_ns(struct process *p);
 struct mm *process_get_mm(struct process *p);       // mm_put
 struct files *process_get_files(struct process *p); // files_put
 struct file *process_get_exe(struct process *p);    // file_put
+// files_get_file and files_next of its table, without a reference to the table: the last put of one
+// closes files, which not every caller may do.
+struct file *process_get_file(struct process *p, int fd);
+int process_next_file(struct process *p, int fd, struct file **out);
 // The current directory; inode_put. The caller holds no RANK_SLEEP_MISC lock.
 struct inode *process_get_cwd(struct process *p);
 
@@ -229,7 +234,11 @@ struct process_look {
     u64 sig_pending, sig_ignored, sig_caught; // SIG_BITs
     unsigned nr_sigqueue;
     struct uapi_rlimit rlimit[RLIM_NLIMITS];
-    vaddr_t arg_start, arg_end, env_start, env_end;
+    vaddr_t arg_start, arg_end, env_start, env_end, start_stack;
+    u64 child_user_ns, child_kernel_ns; // of the children waited for
+    u32 umask;
+    struct creds cred; // but for the groups
+    struct proc_flags flags;
 };
 struct task_look {
     s32 tid;
@@ -253,6 +262,11 @@ int task_set_name(struct process *p, s32 tid, const char *name);
 s32 process_last_number(void);
 // Threads started since boot.
 u64 process_forks(void);
+
+// The names of the machine (kernel/uts.c). len without a NUL; -EINVAL: too long.
+void uts_get(struct uapi_utsname *out);
+int uts_set_nodename(const char *name, size_t len);
+int uts_set_domainname(const char *name, size_t len);
 
 // Load averages of 1, 5 and 15 minutes, in 1/2048 (kernel/loadavg.c).
 #define LOADAVG_ONE 2048ul

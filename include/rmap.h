@@ -7,6 +7,7 @@
 struct mapping;
 struct vma;
 struct mm;
+struct page;
 struct tlb_batch;
 
 // Enter / leave the list of the file's mapping; nothing for anonymous memory. Sleeps (i_mmap_lock).
@@ -17,6 +18,10 @@ void rmap_unlink(struct vma *v);
 // cows: private copies too (truncate); otherwise only the file's own pages (hole punch). The caller
 // has cleared page->mapping of those pages and executed a full barrier (invariant 8). Sleeps.
 void rmap_unmap_file(struct mapping *m, u64 first, u64 last, bool cows);
+
+// How many entries map page p, which is page `index` of the file: a look at all of them, one by
+// one. Sleeps (i_mmap_lock).
+unsigned rmap_nr_mappers(struct mapping *m, u64 index, const struct page *p);
 
 // zap.c: clear the entries of [start, end); file_only: leave anonymous pages alone.
 enum zap_flag {

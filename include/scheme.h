@@ -56,6 +56,8 @@ extern const struct mm_scheme scheme_rcu, scheme_mmap_lock;
 const struct mm_scheme *scheme_by_name(const char *name);
 const struct mm_scheme *scheme_nth(unsigned n);
 const struct mm_scheme *scheme_default(void);
+// Of address spaces made from now on (a child has its parent's). -EINVAL: no such scheme.
+int scheme_set_default(const char *name);
 void scheme_init(void); // boot: reads mm.scheme=
 
 #endif

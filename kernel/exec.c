@@ -300,6 +300,7 @@ static void exec_commit(struct file *file, const char *path, const struct exec_i
     p->arg_end = img->arg_end;
     p->env_start = img->env_start;
     p->env_end = img->env_end;
+    p->start_stack = img->sp;
     exec_set_name(self, path);
     spin_unlock(&p->lock);
     signal_reset_for_exec(p);

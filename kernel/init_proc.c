@@ -130,6 +130,7 @@ static int init_launch(const struct exec_image *img, struct file *file, const ch
     p->arg_end = img->arg_end;
     p->env_start = img->env_start;
     p->env_end = img->env_end;
+    p->start_stack = img->sp;
     p->fs = fs_ctx_create(NULL);
     p->sighand = sighand_create(NULL);
     err = init_files(p);

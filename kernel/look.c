@@ -45,6 +45,27 @@ struct files *process_get_files(struct process *p)
     return f;
 }
 
+struct file *process_get_file(struct process *p, int fd)
+{
+    struct file *f = NULL;
+
+    spin_lock(&p->lock);
+    if (p->nr_threads && p->files) {
+        f = files_get_file(p->files, fd);
+    }
+    spin_unlock(&p->lock);
+    return f;
+}
+
+int process_next_file(struct process *p, int fd, struct file **out)
+{
+    *out = NULL;
+    spin_lock(&p->lock);
+    fd = p->nr_threads && p->files ? files_next(p->files, fd, out) : -1;
+    spin_unlock(&p->lock);
+    return fd;
+}
+
 struct file *process_get_exe(struct process *p)
 {
     struct file *f = NULL;
@@ -137,6 +158,13 @@ void process_look(struct process *p, struct process_look *out)
     out->arg_end = p->arg_end;
     out->env_start = p->env_start;
     out->env_end = p->env_end;
+    out->start_stack = p->start_stack;
+    out->child_user_ns = p->child_user_ns; // a look: one word each
+    out->child_kernel_ns = p->child_kernel_ns;
+    out->umask = p->fs ? load_relaxed(&p->fs->umask) : 0;
+    out->cred = p->cred;
+    out->cred.groups = NULL;
+    out->flags = p->flags;
     look_times_locked(p, out);
     look_signals_locked(p, out);
     spin_unlock(&p->lock);

@@ -438,6 +438,7 @@ void sched_init_cpu(unsigned cpu, struct thread *idle)
     store_relaxed(&idle->cpu, (int)cpu);
     store_relaxed(&idle->affinity, 1ul << cpu);
     store_relaxed(&idle->on_cpu, true);
+    store_relaxed(&idle->run_start_ns, 1); // idle from boot on: it had nothing to do
 }
 
 void sched_init(void)

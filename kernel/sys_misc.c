@@ -47,20 +47,6 @@ s64 sys_set_tid_address(const u64 *a)
 
 // --- The machine ---------------------------------------------------------------------------------
 
-s64 sys_uname(const u64 *a)
-{
-    struct uapi_utsname u = {
-        .sysname = "Linux", // the ABI we speak: programs and their libraries look here
-        .nodename = "faultline",
-        .release = "6.1.0-faultline",
-        .version = "#1 SMP Faultline",
-        .machine = ARCH_PLATFORM,
-        .domainname = "(none)",
-    };
-
-    return arch_copy_to_user((void *)a[0], &u, sizeof(u)) ? -EFAULT : 0;
-}
-
 s64 sys_sysinfo(const u64 *a)
 {
     unsigned long load[3];

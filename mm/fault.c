@@ -109,6 +109,7 @@ static int fault_block(struct fault *f)
     int err;
     mm_this_cpu(f->mm)->parks++;
     if (f->want_mkwrite) {
+        fault_count(mkwrite);
         err = f->vma->ops->page_mkwrite(f);
         f->mkwrite_done = err == 0;
     } else {
@@ -126,6 +127,7 @@ static int fault_block(struct fault *f)
 static cold void fault_prune(struct fault *f)
 {
     struct tlb_batch b;
+    fault_count(failed);
     tlb_begin(&b, f->mm);
     pt_prune(f->mm, f->addr, &b);
     tlb_end(&b);
@@ -153,13 +155,17 @@ static cold int fault_slow(struct fault *f, int err)
         return f->vma ? fault_block(f) : -EAGAIN;
     case -ENOMEM:
         scheme->fault_leave(f);
+        fault_count(refill);
         err = page_refill();
         return err ? err : -EAGAIN;
     case -EAGAIN:
         state = load_acquire(&f->vma->state);
         scheme->fault_leave(f);
         if (state == VMA_PENDING) {
+            fault_count(writer);
             fault_wait_writer(f);
+        } else {
+            fault_count(moved);
         }
         fork_settle(f->mm, f->addr, f->access);
         return -EAGAIN;
@@ -189,6 +195,7 @@ static int fault_pass(struct fault *f)
 static cold int fault_again(struct fault *f)
 {
     int err;
+    fault_count(again);
     do {
         f->retries++;
         cond_resched();

@@ -33,7 +33,6 @@ _Static_assert(sizeof(struct mm_cpu) * MAX_CPUS <= PAGE_SIZE, "the counters are 
 #define MMAP_TOP_GAP (1ul << 30) // below the stack: room for it to grow
 
 static struct kmem_cache *mm_cache;
-static atomic_long nr_mms;
 
 struct mm *current_mm(void)
 {
@@ -65,17 +64,17 @@ struct mm *mm_create(const struct mm_scheme *scheme)
         kmem_cache_free(mm_cache, mm);
         return NULL;
     }
-    fetch_add_relaxed(&nr_mms, 1);
+    mm_list_add(mm);
     return mm;
 }
 
 static void mm_free_rcu(struct rcu_head *head)
 {
     struct mm *mm = container_of(head, struct mm, rcu);
+    mm_list_del(mm);
     pt_free_root(mm);
     page_free(virt_to_page(mm->cpu));
     kmem_cache_free(mm_cache, mm);
-    fetch_add_relaxed(&nr_mms, -1);
 }
 
 void mm_drop_ref(struct mm *mm)
@@ -141,80 +140,6 @@ void mm_activate(struct mm *mm)
     irq_restore(flags);
 }
 
-// ---- Text for /proc
-// ------------------------------------------------------------------------------
-
-static size_t maps_line(const struct vma *v, const struct mm *mm, char *buf, size_t size)
-{
-    const char *name = "";
-    u64 ino = 0;
-    if (v->file) {
-        name = v->file->path ? v->file->path : "";
-        ino = v->file->inode ? v->file->inode->ino : 0;
-    } else if (v->flags & VMA_STACK) {
-        name = "[stack]";
-    } else if (v->start <= mm->brk && v->end >= mm->brk_start && mm->brk > mm->brk_start) {
-        name = "[heap]";
-    }
-    int n = snprintf(buf, size, "%08lx-%08lx %c%c%c%c %08lx 00:00 %lu", (unsigned long)v->start,
-                     (unsigned long)v->end, v->flags & VMA_READ ? 'r' : '-',
-                     v->flags & VMA_WRITE ? 'w' : '-', v->flags & VMA_EXEC ? 'x' : '-',
-                     v->flags & VMA_SHARED ? 's' : 'p',
-                     (unsigned long)(v->file ? v->pgoff << PAGE_SHIFT : 0), (unsigned long)ino);
-    if (n > 0 && (size_t)n < size && *name) {
-        n += snprintf(buf + n, size - (size_t)n, "%*s%s", n < 73 ? 73 - n : 1, "", name);
-    }
-    if (n > 0 && (size_t)n < size) {
-        n += snprintf(buf + n, size - (size_t)n, "\n");
-    }
-    return n > 0 && (size_t)n < size ? (size_t)n : 0;
-}
-
-size_t mm_maps_text(struct mm *mm, u64 *pos, char *buf, size_t size)
-{
-    size_t used = 0;
-    struct edit e;
-    if (*pos >= USER_END || edit_begin(&e, mm)) {
-        *pos = ~0ull;
-        return 0;
-    }
-    for (;;) {
-        struct vma *v = vma_find_first(mm, *pos);
-        if (!v) {
-            *pos = ~0ull;
-            break;
-        }
-        size_t n = maps_line(v, mm, buf + used, size - used);
-        if (!n && used) {
-            break; // the buffer is full: the next call goes on here
-        }
-        used += n;
-        *pos = v->end; // a line that does not fit an empty buffer is left out
-    }
-    edit_end(&e);
-    return used;
-}
-
-size_t mm_stats_text(char *buf, size_t size)
-{
-    int n = snprintf(buf, size,
-                     "pages_total %lu\npages_free %lu\npages_slab %ld\nobjects %ld\n"
-                     "page_tables %ld\nvmas %ld\nmaple_nodes %ld\n"
-                     "address_spaces %ld\nopen_files %ld\n",
-                     (unsigned long)page_nr_total(), (unsigned long)page_nr_free(), slab_nr_pages(),
-                     slab_nr_used(), pt_nr_tables(), vma_nr_used(), maple_nr_nodes(),
-                     load_relaxed(&nr_mms), file_nr_open());
-    struct mm *mm = current_mm();
-    for (unsigned c = 0; mm && c < nr_cpus && n > 0 && (size_t)n < size; c++) {
-        const struct mm_cpu *k = &mm->cpu[c];
-        n += snprintf(buf + n, size - (size_t)n,
-                      "cpu%u faults %lu retries %lu parks %lu anon %ld file %ld tables %ld\n", c,
-                      (unsigned long)k->faults, (unsigned long)k->retries, (unsigned long)k->parks,
-                      (long)k->nr_anon, (long)k->nr_file, (long)k->nr_tables);
-    }
-    return n < 0 ? 0 : min((size_t)n, size);
-}
-
 // ---- Boot
 // ----------------------------------------------------------------------------------------
 
@@ -230,16 +155,24 @@ static int store_fault_around(const char *text)
     return end == text ? -EINVAL : mm_set_fault_around((unsigned)n);
 }
 
-static size_t show_scheme(char *buf, size_t size)
+static size_t scheme_list(const struct mm_scheme *chosen, char *buf, size_t size)
 {
-    struct mm *mm = current_mm();
     size_t used = 0;
     for (unsigned i = 0; scheme_nth(i); i++) {
         const struct mm_scheme *s = scheme_nth(i);
-        used += (size_t)snprintf(buf + used, size - used, mm && mm->scheme == s ? "[%s] " : "%s ",
-                                 s->name);
+        used += (size_t)snprintf(buf + used, size - used, s == chosen ? "[%s] " : "%s ", s->name);
     }
     return used + (size_t)snprintf(buf + used, size - used, "\n");
+}
+
+static size_t show_scheme(char *buf, size_t size)
+{
+    return scheme_list(current_mm() ? current_mm()->scheme : NULL, buf, size);
+}
+
+static size_t show_scheme_new(char *buf, size_t size)
+{
+    return scheme_list(scheme_default(), buf, size);
 }
 
 static size_t show_max_map_count(char *buf, size_t size)
@@ -308,9 +241,10 @@ void mm_init(void)
     anon_init();
     scheme_init();
     mm_boot_args();
-    knob_register("stats", mm_stats_text, NULL);
+    counters_init();
     knob_register("fault_around", show_fault_around, store_fault_around);
     knob_register("scheme", show_scheme, NULL);
+    knob_register("scheme_new", show_scheme_new, scheme_set_default);
     knob_register("max_map_count", show_max_map_count, store_max_map_count);
     knob_register("inject", show_inject, inject_set);
     knob_register("settle", show_nothing, store_settle);

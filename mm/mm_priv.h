@@ -26,6 +26,26 @@ static inline struct mm_cpu *mm_this_cpu(struct mm *mm)
     return &mm->cpu[cpu_id()];
 }
 
+// counters.c: what held faults up on this CPU. Written by its CPU alone, off the fast path.
+struct fault_counts {
+    _Atomic u64 again;   // faults that took more than one pass
+    _Atomic u64 mkwrite; // passes that ended to ask ->page_mkwrite
+    _Atomic u64 refill;  // ... for want of a page
+    _Atomic u64 writer;  // ... to wait for a writer
+    _Atomic u64 moved;   // ... because something changed meanwhile
+    _Atomic u64 failed;  // faults that became an error
+} cache_aligned;
+DECLARE_PER_CPU(struct fault_counts, fault_counts);
+#define fault_count(what)                                                                          \
+    do {                                                                                           \
+        _Atomic u64 *at_ = &this_cpu(fault_counts).what;                                           \
+        store_relaxed(at_, load_relaxed(at_) + 1);                                                 \
+    } while (0)
+void counters_init(void);
+// For the sums: a new address space; one whose counters are about to go.
+void mm_list_add(struct mm *mm);
+void mm_list_del(struct mm *mm);
+
 // The flags of a VMA for PROT_* bits.
 u32 vma_flags_from_prot(unsigned prot);
 

@@ -13,9 +13,11 @@
 #include <filemap.h>
 #include <k/assert.h>
 #include <k/errno.h>
+#include <k/percpu.h>
 #include <k/rcu.h>
 #include <page.h>
 #include <slab.h>
+#include <smp.h>
 #include "pagecache.h"
 
 static struct kmem_cache *pc_cache;
@@ -120,6 +122,24 @@ static unsigned pc_shift_for(u64 index)
     return shift;
 }
 
+// Pages of all files, by the CPU that put them in or took them out. Only the sum means something.
+static DEFINE_PER_CPU(atomic_long, nr_cached);
+
+static void pagecache_count(long n)
+{
+    atomic_long *mine = &this_cpu(nr_cached); // a spinlock is held: the CPU stays
+    store_relaxed(mine, load_relaxed(mine) + n);
+}
+
+u64 pagecache_nr_pages(void)
+{
+    long sum = 0;
+    for (unsigned c = 0; c < nr_cpus; c++) {
+        sum += load_relaxed(&per_cpu(nr_cached, c));
+    }
+    return (u64)max(sum, 0l);
+}
+
 int pc_insert_locked(struct mapping *m, struct pc_preload *pre, u64 index, struct page *page)
 {
     struct pc_node *n = load_relaxed(&m->root);
@@ -163,6 +183,7 @@ int pc_insert_locked(struct mapping *m, struct pc_preload *pre, u64 index, struc
     n->nr_used++;
     rcu_assign_pointer(&n->slot[i], page); // pairs with mapping_find_rcu
     store_relaxed(&m->nr_pages, load_relaxed(&m->nr_pages) + 1);
+    pagecache_count(1);
     return 0;
 }
 
@@ -189,6 +210,7 @@ static bool pc_remove_below(struct mapping *m, struct pc_node *n, u64 base, u64 
             store_seq(&p->mapping, NULL); // pairs with the installers' load under a table lock
             list_add_tail(out, &p->list);
             store_relaxed(&m->nr_pages, load_relaxed(&m->nr_pages) - 1);
+            pagecache_count(-1);
         } else if (!pc_remove_below(m, child, lo, first, last, out)) {
             continue;
         }

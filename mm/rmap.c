@@ -13,7 +13,10 @@
 #include <filemap.h>
 #include <fs.h>
 #include <k/lock.h>
+#include <k/rcu.h>
 #include <mm.h>
+#include <page.h>
+#include <pgtable.h>
 #include <rmap.h>
 #include <tlb.h>
 #include <vma.h>
@@ -74,4 +77,24 @@ void rmap_unmap_file(struct mapping *m, u64 first, u64 last, bool cows)
         tlb_settle(v->mm);
     }
     mutex_unlock(&m->i_mmap_lock);
+}
+
+unsigned rmap_nr_mappers(struct mapping *m, u64 index, const struct page *p)
+{
+    unsigned n = 0;
+    struct vma *v;
+    mutex_lock(&m->i_mmap_lock);
+    list_for_each_entry (v, &m->i_mmap, i_mmap_link) {
+        vaddr_t start, end;
+        if (!vma_file_range(v, index, index, &start, &end)) {
+            continue;
+        }
+        rcu_read_lock();
+        struct page *t = pt_find_leaf_rcu(v->mm, start);
+        pte_t e = t ? pte_read(table_slot(t, start)) : pte_none();
+        n += pte_is_present(e) && pte_table_page(e) == p;
+        rcu_read_unlock();
+    }
+    mutex_unlock(&m->i_mmap_lock);
+    return n;
 }

@@ -166,6 +166,8 @@ static void apic_error(void)
 
 void irq_interrupt(unsigned vector, bool from_user)
 {
+    atomic_uint *count = &this_cpu(irq_counts).nr[vector - VEC_EXTERNAL];
+    store_relaxed(count, load_relaxed(count) + 1);
     switch (vector) {
     case VEC_TIMER:
         apic_eoi();

@@ -145,6 +145,12 @@ int arch_irq_register(unsigned line, void (*fn)(void *), void *arg)
     return 0;
 }
 
+int ioapic_line_of(unsigned vector)
+{
+    unsigned i = vector - VEC_LINE;
+    return vector >= VEC_LINE && i < nr_lines_used ? (int)lines[i].gsi : -1;
+}
+
 void ioapic_interrupt(unsigned vector)
 {
     const struct line *l = &lines[vector - VEC_LINE];

@@ -3,6 +3,8 @@
 #ifndef X86_64_IRQ_H
 #define X86_64_IRQ_H
 
+#include <k/atomic.h>
+#include <k/percpu.h>
 #include <k/types.h>
 
 // Vectors 0..31 are the processor's exceptions. Everything from VEC_EXTERNAL on is an interrupt
@@ -58,9 +60,18 @@ void time_init_cpu(void);   // after apic_init_cpu: this CPU's timer, off; boot 
 void time_interrupt(bool from_user);
 void clock_delay_ns(u64 ns); // busy wait
 
+u64 clock_counter_hz(void); // of the TSC
+
+// --- cpuinfo.c: interrupts by vector; each CPU writes its own.
+struct irq_counts {
+    atomic_uint nr[256 - VEC_EXTERNAL];
+};
+DECLARE_PER_CPU(struct irq_counts, irq_counts);
+
 // --- ioapic.c
-void pic_silence(void); // before apic_init_early
-void ioapic_init(void); // after ACPI: map the I/O APICs, mask every line
+int ioapic_line_of(unsigned vector); // the global number of the line with this vector, -1: none
+void pic_silence(void);              // before apic_init_early
+void ioapic_init(void);              // after ACPI: map the I/O APICs, mask every line
 void ioapic_interrupt(unsigned vector);
 
 // --- smp.c

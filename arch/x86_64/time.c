@@ -44,6 +44,11 @@ struct sample {
 };
 
 static u64 tsc_zero, tsc_hz;
+
+u64 clock_counter_hz(void)
+{
+    return tsc_hz;
+}
 static u64 tsc_to_ns;  // ns per tick << 32
 static u64 ns_to_tsc;  // ticks per ns << 32
 static u64 ns_to_apic; // APIC ticks per ns << 32

@@ -26,4 +26,10 @@ int arch_start_cpu(unsigned n, struct thread *idle);
 // Per-CPU initialisation of traps, timers, FPU, interrupt controller, on each CPU (boot CPU too).
 void arch_init_cpu(unsigned n);
 
+// Text of /proc/cpuinfo of one CPU (at most 4 KiB), and of /proc/interrupts; interrupts since boot.
+// Thread context. Bytes written.
+size_t arch_cpuinfo_text(unsigned cpu, char *buf, size_t size);
+size_t arch_interrupts_text(char *buf, size_t size);
+u64 arch_nr_interrupts(void);
+
 #endif

@@ -1,13 +1,14 @@
 // Which schemes there are, and which one new address spaces get.
 
 #include <bootinfo.h>
+#include <k/errno.h>
 #include <k/printk.h>
 #include <k/string.h>
 #include <k/types.h>
 #include <scheme.h>
 
 static const struct mm_scheme *const schemes[] = {&scheme_rcu, &scheme_mmap_lock};
-static const struct mm_scheme *boot_scheme = &scheme_rcu;
+static _Atomic(const struct mm_scheme *) new_scheme = &scheme_rcu; // of address spaces to come
 
 const struct mm_scheme *scheme_nth(unsigned n)
 {
@@ -26,7 +27,17 @@ const struct mm_scheme *scheme_by_name(const char *name)
 
 const struct mm_scheme *scheme_default(void)
 {
-    return boot_scheme;
+    return load_relaxed(&new_scheme);
+}
+
+int scheme_set_default(const char *name)
+{
+    const struct mm_scheme *s = scheme_by_name(name);
+    if (!s) {
+        return -EINVAL;
+    }
+    store_relaxed(&new_scheme, s);
+    return 0;
 }
 
 void scheme_init(void)
@@ -35,10 +46,7 @@ void scheme_init(void)
     if (!boot_arg("mm.scheme", name, sizeof(name))) {
         return;
     }
-    const struct mm_scheme *s = scheme_by_name(name);
-    if (s) {
-        boot_scheme = s;
-    } else {
-        printk("mm.scheme=%s: no such scheme; using %s\n", name, boot_scheme->name);
+    if (scheme_set_default(name)) {
+        printk("mm.scheme=%s: no such scheme; using %s\n", name, scheme_default()->name);
     }
 }

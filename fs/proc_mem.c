@@ -1,0 +1,158 @@
+// /proc/PID/mem, pagemap and clear_refs: an address space as a file.
+//
+// Each call looks the process up anew, so an open file keeps nobody's memory; after execve it shows
+// the new program's. (Linux goes on with the old address space, which is empty by then.)
+#include <arch/uaccess.h>
+#include <k/printk.h>
+#include <k/string.h>
+#include <mm.h>
+#include <sched.h>
+#include "proc_priv.h"
+
+#define PAGEMAP_BATCH 64u
+
+// ---- mem --------------------------------------------------------------------------------------
+
+// The bounce page is filled on one side and emptied on the other; neither may be touched under a
+// lock, as both sides may fault.
+static ssize_t mem_move(struct mm *mm, char *page, char *user, vaddr_t at, size_t n, bool write)
+{
+    size_t left;
+    if (write) {
+        n -= arch_copy_from_user(page, user, n);
+        if (!n) {
+            return -EFAULT;
+        }
+        left = mm_copy_to(mm, at, page, n);
+        return left < n ? (ssize_t)(n - left) : -EIO;
+    }
+    left = mm_copy_from(mm, page, at, n);
+    if (left == n) {
+        return -EIO;
+    }
+    n -= left;
+    left = arch_copy_to_user(user, page, n);
+    return left < n ? (ssize_t)(n - left) : -EFAULT;
+}
+
+static ssize_t mem_io(struct file *f, char *user, size_t n, u64 *pos, bool write)
+{
+    struct mm *mm = pid_mm(f->inode);
+    char *page = mm ? kmalloc(PAGE_SIZE, GFP_KERNEL) : NULL;
+    size_t done = 0;
+    ssize_t r = mm ? page ? 0 : -ENOMEM : 0; // of a process without memory nothing is read
+    while (page && done < n && !(done && thread_signal_pending())) {
+        size_t some = min(n - done, PAGE_SIZE - (*pos & ~PAGE_MASK));
+        r = mem_move(mm, page, user + done, *pos, some, write);
+        if (r < 0) {
+            break;
+        }
+        done += (size_t)r;
+        *pos += (u64)r;
+        if ((size_t)r < some) {
+            break;
+        }
+        cond_resched();
+    }
+    kfree(page);
+    if (mm) {
+        mm_put(mm);
+    }
+    return done ? (ssize_t)done : r;
+}
+
+static ssize_t mem_read(struct file *f, void *user, size_t n, u64 *pos)
+{
+    return mem_io(f, user, n, pos, false);
+}
+
+static ssize_t mem_write(struct file *f, const void *user, size_t n, u64 *pos)
+{
+    return mem_io(f, (char *)(uintptr_t)user, n, pos, true);
+}
+
+static const struct file_ops mem_fops = {.read = mem_read, .write = mem_write};
+
+// ---- pagemap ----------------------------------------------------------------------------------
+
+static ssize_t pagemap_read(struct file *f, void *user, size_t n, u64 *pos)
+{
+    u64 words[PAGEMAP_BATCH];
+    size_t done = 0;
+    int err = 0;
+    if ((*pos | n) % sizeof(words[0])) {
+        return -EINVAL;
+    }
+    struct mm *mm = pid_mm(f->inode);
+    while (mm && done < n && !(done && thread_signal_pending())) {
+        u64 page = *pos / sizeof(words[0]);
+        u64 room = page < USER_END >> PAGE_SHIFT ? (USER_END >> PAGE_SHIFT) - page : 0;
+        u64 nr = min((u64)(n - done) / sizeof(words[0]), room);
+        nr = min(nr, (u64)PAGEMAP_BATCH);
+        err = nr ? mm_pagemap(mm, page << PAGE_SHIFT, words, (unsigned)nr) : 0;
+        if (err || !nr) {
+            break;
+        }
+        if (arch_copy_to_user((char *)user + done, words, nr * sizeof(words[0]))) {
+            err = -EFAULT;
+            break;
+        }
+        done += nr * sizeof(words[0]);
+        *pos += nr * sizeof(words[0]);
+        cond_resched();
+    }
+    if (mm) {
+        mm_put(mm);
+    }
+    return done ? (ssize_t)done : err;
+}
+
+static const struct file_ops pagemap_fops = {.read = pagemap_read};
+
+// ---- clear_refs -------------------------------------------------------------------------------
+
+#define CLEAR_SOFT_DIRTY 4
+#define CLEAR_PEAK       5
+
+static size_t nothing_chunk(struct inode *i, u64 *pos, char *buf, size_t size)
+{
+    (void)i, (void)buf, (void)size;
+    *pos = ~0ull;
+    return 0;
+}
+
+// 1 to 3 would clear the accessed bits, which nothing here looks at but smaps. 4 succeeds without
+// soft-dirty bits, as on a Linux without them.
+static int clear_refs_store(struct inode *i, const char *text)
+{
+    const char *end;
+    u64 what = parse_u64(text, &end);
+    if (end == text || *end || what < 1 || what > CLEAR_PEAK) {
+        return -EINVAL;
+    }
+    if (what < CLEAR_SOFT_DIRTY) {
+        printk_once("not supported: clear_refs: accessed bits\n");
+        return -EINVAL;
+    }
+    struct mm *mm = pid_mm(i);
+    if (!mm) {
+        return -ESRCH;
+    }
+    if (what == CLEAR_PEAK) {
+        mm_usage_forget_peak(mm);
+    }
+    mm_put(mm);
+    return 0;
+}
+
+static const struct pid_file files[] = {
+    {"mem", 0600, .process_only = false, .fops = &mem_fops},
+    {"pagemap", 0400, .process_only = false, .fops = &pagemap_fops},
+    {"clear_refs", 0200, .process_only = false,
+     .text = {.chunk = nothing_chunk, .store = clear_refs_store}},
+};
+
+const struct pid_file *pid_mem_file(unsigned n)
+{
+    return n < array_size(files) ? &files[n] : NULL;
+}
