@@ -23,10 +23,8 @@ unsigned long percpu_offset[MAX_CPUS];
 struct bootinfo bootinfo;
 char *soft_ram;
 
-_Thread_local struct soft_cpu soft_cpu;
-_Thread_local int soft_fuse = FUSE_MAX;
-static _Thread_local u64 rnd;
-static _Thread_local bool in_interrupt;
+static struct soft_cpu soft_cpus[MAX_CPUS];
+_Thread_local struct soft_cpu *soft_cpu = &soft_cpus[0];
 
 static struct thread cpu_thread[MAX_CPUS];
 static u64 boot_seed;
@@ -63,14 +61,23 @@ void soft_boot(size_t ram_bytes, unsigned cpus, u64 seed)
 
 void soft_cpu_start(unsigned n)
 {
-    soft_cpu =
-        (struct soft_cpu){.id = n, .percpu_offset = percpu_offset[n], .current = &cpu_thread[n]};
-    rnd = boot_seed * 64 + n;
+    struct soft_cpu *c = &soft_cpus[n];
+    *c = (struct soft_cpu){.id = n, .percpu_offset = percpu_offset[n], .current = &cpu_thread[n]};
+    c->fuse = FUSE_MAX;
+    c->random = boot_seed * 64 + n;
+    host_set_cpu(c);
+    mmu_load(0);
+}
+
+void soft_cpu_stop(void)
+{
+    soft_rcu_stop();
+    soft_drain();
 }
 
 u64 soft_random(void)
 {
-    u64 z = (rnd += 0x9e3779b97f4a7c15ull);
+    u64 z = (soft_cpu->random += 0x9e3779b97f4a7c15ull);
     z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
     z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
     return z ^ (z >> 31);
@@ -80,31 +87,40 @@ u64 soft_random(void)
 
 static void serve(void)
 {
-    struct cpu_line *me = &line[soft_cpu.id];
-    if (soft_cpu.irq_off || in_interrupt ||
+    struct cpu_line *me = &line[soft_cpu->id];
+    if (soft_cpu->irq_off || soft_cpu->in_interrupt ||
         !atomic_load_explicit(&me->from, memory_order_relaxed)) {
         return;
     }
-    in_interrupt = true;
+    soft_cpu->in_interrupt = true;
     soft_drain();
     u64 who = atomic_exchange(&me->from, 0);
     for (; who; who &= who - 1) {
         struct call *call = &line[__builtin_ctzl(who)].call;
         call->fn(call->arg);
         // The caller may return and reuse it now: pairs with smp_call_mask.
-        atomic_fetch_and_explicit(&call->pending, ~(1ul << soft_cpu.id), memory_order_seq_cst);
+        atomic_fetch_and_explicit(&call->pending, ~(1ul << soft_cpu->id), memory_order_seq_cst);
     }
-    in_interrupt = false;
+    soft_cpu->in_interrupt = false;
+}
+
+static void soft_tick(void)
+{
+    if (!soft_cpu->irq_off && !soft_cpu->in_interrupt) {
+        soft_cpu->in_interrupt = true;
+        soft_rcu_tick();
+        soft_cpu->in_interrupt = false;
+    }
 }
 
 void soft_bend(void)
 {
     u64 r = soft_random();
-    soft_fuse = (int)(r >> 32) % FUSE_MAX;
+    soft_cpu->fuse = (int)(r >> 32) % FUSE_MAX;
     serve();
     switch (r % 16) {
     case 0:
-        host_sleep_us((unsigned)(r >> 8) % 64);
+        host_sleep((unsigned)(r >> 16) % (r >> 8 & 7 ? 64 : 2048));
         break;
     case 1:
     case 2:
@@ -114,6 +130,7 @@ void soft_bend(void)
         soft_drain();
         break;
     case 4:
+        soft_tick();
         break;
     default:
         host_yield();
@@ -141,22 +158,21 @@ void soft_safe_point(void)
     assert(!rcu_read_held());
     soft_drain();
     serve();
-    rcu_quiescent();
-    page_safe_point();
+    soft_rcu_safe_point();
 }
 
 void smp_call_mask(u64 mask, void (*fn)(void *), void *arg)
 {
-    struct call *call = &line[soft_cpu.id].call;
+    struct call *call = &line[soft_cpu->id].call;
 
-    assert(!soft_cpu.irq_off && !in_interrupt);
-    mask &= (nr_cpus == 64 ? ~0ul : (1ul << nr_cpus) - 1) & ~(1ul << soft_cpu.id);
+    assert(!soft_cpu->irq_off && !soft_cpu->in_interrupt);
+    mask &= (nr_cpus == 64 ? ~0ul : (1ul << nr_cpus) - 1) & ~(1ul << soft_cpu->id);
     soft_drain();
     call->fn = fn;
     call->arg = arg;
     atomic_store(&call->pending, mask); // published by the bits in `from`
     for (u64 left = mask; left; left &= left - 1) {
-        atomic_fetch_or(&line[__builtin_ctzl(left)].from, 1ul << soft_cpu.id);
+        atomic_fetch_or(&line[__builtin_ctzl(left)].from, 1ul << soft_cpu->id);
     }
     while (atomic_load(&call->pending)) { // pairs with serve
         soft_wait();
@@ -175,9 +191,6 @@ void soft_barrier(void)
 
 // ---- Locks --------------------------------------------------------------------------------------
 
-static _Thread_local u16 held_rank[16];
-static _Thread_local unsigned nr_held;
-
 void spin_init(struct spinlock *l, enum lock_rank rank)
 {
     *l = (struct spinlock)SPINLOCK_INIT((u16)rank);
@@ -191,24 +204,39 @@ NO_LOCK_ANALYSIS bool spin_trylock(struct spinlock *l)
 
 NO_LOCK_ANALYSIS void spin_lock(struct spinlock *l)
 {
-    assert(nr_held == 0 || held_rank[nr_held - 1] < l->rank);
-    assert(!in_interrupt);
+    assert(soft_cpu->nr_held == 0 || soft_cpu->held_rank[soft_cpu->nr_held - 1] < l->rank);
+    assert(!soft_cpu->in_interrupt);
     soft_point();
-    if (soft_buffer_has(l)) {
+    if (soft_buffer_has(&l->held)) {
         soft_drain();
     }
     while (!spin_trylock(l)) {
         soft_wait();
     }
-    held_rank[nr_held++] = l->rank;
+    soft_cpu->held_rank[soft_cpu->nr_held++] = l->rank;
 }
 
 NO_LOCK_ANALYSIS void spin_unlock(struct spinlock *l)
 {
-    assert(nr_held > 0 && held_rank[nr_held - 1] == l->rank);
-    nr_held--;
-    soft_buffer_unlock(l);
+    assert(soft_cpu->nr_held > 0 && soft_cpu->held_rank[soft_cpu->nr_held - 1] == l->rank);
+    soft_cpu->nr_held--;
+    soft_buffer(&l->held, sizeof(l->held), 0);
     soft_point();
+}
+
+unsigned long spin_lock_irq(struct spinlock *l)
+{
+    unsigned long flags = irq_save();
+    spin_lock(l);
+    return flags;
+}
+
+// At once: such a lock may be on a stack that is about to be used for something else.
+void spin_unlock_irq(struct spinlock *l, unsigned long flags)
+{
+    spin_unlock(l);
+    soft_drain();
+    irq_restore(flags);
 }
 
 void spin_assert_held(struct spinlock *l)
@@ -218,7 +246,8 @@ void spin_assert_held(struct spinlock *l)
 
 static void may_sleep(void)
 {
-    assert(nr_held == 0 && !rcu_read_held() && !in_interrupt && !soft_cpu.irq_off);
+    assert(soft_cpu->nr_held == 0 && !rcu_read_held() && !soft_cpu->in_interrupt &&
+           !soft_cpu->irq_off);
 }
 
 void mutex_init(struct mutex *m, enum lock_rank rank)
@@ -238,7 +267,7 @@ void mutex_lock(struct mutex *m)
     soft_point();
     while (!mutex_trylock(m)) {
         assert(load_relaxed(&m->owner) != current_thread());
-        soft_wait();
+        schedule();
     }
 }
 
@@ -266,7 +295,7 @@ void rwsem_read_lock(struct rwsem *s)
     may_sleep();
     soft_point();
     while (!rwsem_read_trylock(s)) {
-        soft_wait();
+        schedule();
     }
 }
 
@@ -283,7 +312,7 @@ void rwsem_write_lock(struct rwsem *s)
     fetch_add_seq(&s->nr_waiters, 1);
     while (!atomic_compare_exchange_strong(&s->state, &free, -1)) {
         free = 0;
-        soft_wait();
+        schedule();
     }
     fetch_add_seq(&s->nr_waiters, -1);
 }
@@ -296,6 +325,11 @@ void rwsem_write_unlock(struct rwsem *s)
 }
 
 // ---- The scheduler's part -----------------------------------------------------------------------
+
+void might_sleep(void)
+{
+    may_sleep();
+}
 
 void cond_resched(void)
 {
@@ -310,6 +344,11 @@ void schedule(void)
 }
 
 // A wait may end for no reason, so that a queue of waiters is not needed: they look again.
+void waitq_init(struct waitq *q)
+{
+    spin_init(&q->lock, RANK_WAITQ);
+    list_init(&q->waiters);
+}
 void waitq_prepare(struct waitq *q, struct waiter *w, enum thread_state s)
 {
     (void)q, (void)w, (void)s;

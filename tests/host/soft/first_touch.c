@@ -30,12 +30,13 @@ static vaddr_t first_address(unsigned pair, u64 round)
 
 static void first_touch_map(struct first_touch *f, unsigned pair, unsigned long rounds)
 {
-    for (u64 round = 1; round <= rounds; round++) {
+    for (u64 round = 1; round <= rounds && !host_time_is_up(); round++) {
         vaddr_t addr = first_address(pair, round);
         u64 value;
         s64 err = mm_mmap(current_mm(), addr, PAGE_SIZE, PROT_READ | PROT_WRITE,
                           MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS, NULL, 0);
         store_seq(&f->round, round);
+        host_progress();
         for (unsigned i = soft_below(200); i > 0; i--) {
             soft_point();
         }

@@ -6,8 +6,11 @@
 #include <k/errno.h>
 #include <k/printk.h>
 #include <k/string.h>
+#include <maple.h>
 #include <proc.h>
+#include <san.h>
 #include <signal.h>
+#include <slab.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -90,6 +93,17 @@ bool inject_seen_nth(unsigned i, const char **site, u64 *nr, u64 *failed)
 
 void slab_drain_local(void)
 {
+    mt_drain_local(); // tests/host/shim/slab.c has no lists to drain
+}
+
+long slab_nr_used(void)
+{
+    return 0;
+}
+
+long slab_nr_pages(void)
+{
+    return 0;
 }
 
 // The host's files are the test's own: never freed, only counted.
@@ -135,3 +149,34 @@ void trace_event(const char *what, u64 a, u64 b)
 {
     (void)what, (void)a, (void)b;
 }
+
+#if SOFT_ASAN
+// ---- The allocator's hooks for KASAN: the host's sanitizer serves as well -----------------------
+
+void __asan_poison_memory_region(void const volatile *start, size_t len);
+void __asan_unpoison_memory_region(void const volatile *start, size_t len);
+void *__asan_region_is_poisoned(void *start, size_t len);
+
+void kasan_poison(const void *start, size_t len, enum kasan_why why)
+{
+    (void)why;
+    __asan_poison_memory_region(start, len);
+}
+
+void kasan_unpoison(const void *start, size_t len)
+{
+    __asan_unpoison_memory_region(start, len);
+}
+
+void kasan_check(const void *start, size_t len, bool write)
+{
+    if (__asan_region_is_poisoned((void *)(uintptr_t)start, len)) {
+        panic("%s freed memory at %lx", write ? "writes" : "reads", (unsigned long)start);
+    }
+}
+
+void kasan_check_free(const void *start, size_t len)
+{
+    kasan_check(start, len, true);
+}
+#endif

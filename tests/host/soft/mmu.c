@@ -15,34 +15,7 @@
 #include <page.h>
 #include <pgtable.h>
 
-#define TLB_SIZE    64u
-#define UPPER_SIZE  8u
-#define BUFFER_SIZE 6u
-#define RECENT      16u
-
-struct translation {
-    vaddr_t page; // ~0: none
-    paddr_t frame;
-    bool writable, dirty;
-};
-struct upper { // which leaf table covers this stretch
-    vaddr_t base;
-    paddr_t table;
-};
-
-static _Thread_local struct translation tlb[TLB_SIZE];
-static _Thread_local struct upper upper[UPPER_SIZE];
-static _Thread_local paddr_t loaded_root; // 0: the kernel's tables, which map no user address
-static _Thread_local vaddr_t recent[RECENT];
-
 // ---- The store buffer ---------------------------------------------------------------------------
-
-_Thread_local unsigned soft_nr_buffered;
-static _Thread_local struct {
-    struct pte_slot *slot;
-    struct spinlock *lock; // or this
-    u64 value;
-} buffer[BUFFER_SIZE];
 
 static void slot_check(u64 v)
 {
@@ -52,17 +25,31 @@ static void slot_check(u64 v)
     }
 }
 
+static void store_now(const struct soft_store *s)
+{
+    switch (s->size_bytes) {
+    case 1:
+        atomic_store_explicit((_Atomic u8 *)s->where, (u8)s->value, memory_order_release);
+        break;
+    case 2:
+        atomic_store_explicit((_Atomic u16 *)s->where, (u16)s->value, memory_order_release);
+        break;
+    case 4:
+        atomic_store_explicit((_Atomic u32 *)s->where, (u32)s->value, memory_order_release);
+        break;
+    default:
+        assert(s->size_bytes == 8);
+        atomic_store_explicit((_Atomic u64 *)s->where, s->value, memory_order_release);
+        break;
+    }
+}
+
 void soft_drain_slow(void)
 {
-    for (unsigned i = 0; i < soft_nr_buffered; i++) {
-        if (buffer[i].lock) {
-            // Pairs with spin_trylock.
-            atomic_store_explicit(&buffer[i].lock->held, 0, memory_order_release);
-        } else {
-            atomic_store_explicit(&buffer[i].slot->v, buffer[i].value, memory_order_release);
-        }
+    for (unsigned i = 0; i < soft_cpu->nr_buffered; i++) {
+        store_now(&soft_cpu->buffer[i]);
     }
-    soft_nr_buffered = 0;
+    soft_cpu->nr_buffered = 0;
 }
 
 void soft_fence(void)
@@ -72,40 +59,31 @@ void soft_fence(void)
     atomic_fetch_add_explicit(&everybody, 1, memory_order_seq_cst);
 }
 
-static void buffer_add(struct pte_slot *slot, struct spinlock *lock, u64 value)
+// One store in four begins to wait, and then the later ones wait with it.
+void soft_buffer(void *where, unsigned size_bytes, u64 value)
 {
-    if (soft_nr_buffered == BUFFER_SIZE) {
+    struct soft_store s = {where, size_bytes, value};
+    if (soft_cpu->nr_buffered == SOFT_BUFFER) {
         soft_drain();
     }
-    buffer[soft_nr_buffered].slot = slot;
-    buffer[soft_nr_buffered].lock = lock;
-    buffer[soft_nr_buffered++].value = value;
-    if (soft_random() % 4) {
-        soft_drain();
+    if (soft_cpu->nr_buffered == 0 && soft_random() % 4) {
+        store_now(&s);
+    } else {
+        soft_cpu->buffer[soft_cpu->nr_buffered++] = s;
     }
 }
 
 bool soft_buffer_has(const void *where)
 {
-    for (unsigned i = 0; i < soft_nr_buffered; i++) {
-        if (buffer[i].lock == where || buffer[i].slot == where) {
-            return true;
-        }
-    }
-    return false;
+    u64 ignored;
+    return soft_forward(where, &ignored);
 }
 
-void soft_buffer_unlock(struct spinlock *l)
+bool soft_forward_slow(const void *where, u64 *value)
 {
-    buffer_add(NULL, l, 0);
-}
-
-// The CPU sees its own stores before others do.
-static bool buffer_forward(struct pte_slot *s, u64 *v)
-{
-    for (unsigned i = soft_nr_buffered; i-- > 0;) {
-        if (buffer[i].slot == s) {
-            *v = buffer[i].value;
+    for (unsigned i = soft_cpu->nr_buffered; i-- > 0;) {
+        if (soft_cpu->buffer[i].where == where) {
+            *value = soft_cpu->buffer[i].value;
             return true;
         }
     }
@@ -116,7 +94,7 @@ pte_t pte_read(struct pte_slot *s)
 {
     u64 v;
     soft_point();
-    if (!buffer_forward(s, &v)) {
+    if (!soft_forward(&s->v, &v)) {
         v = atomic_load_explicit(&s->v, memory_order_acquire);
     }
     slot_check(v);
@@ -127,7 +105,7 @@ pte_t pte_read_seq(struct pte_slot *s)
 {
     u64 v;
     soft_point();
-    if (!buffer_forward(s, &v)) {
+    if (!soft_forward(&s->v, &v)) {
         v = atomic_load_explicit(&s->v, memory_order_seq_cst);
     }
     slot_check(v);
@@ -141,7 +119,7 @@ void pte_write(struct pte_slot *s, pte_t e)
         atomic_store_explicit(&s->v, e.v, memory_order_release);
         return;
     }
-    buffer_add(s, NULL, e.v);
+    soft_buffer(&s->v, sizeof(s->v), e.v);
     soft_point();
 }
 
@@ -172,15 +150,15 @@ bool pte_cas(struct pte_slot *s, pte_t old, pte_t new)
 
 // ---- TLB and walker -----------------------------------------------------------------------------
 
-static struct translation *tlb_at(vaddr_t addr)
+static struct soft_translation *tlb_at(vaddr_t addr)
 {
-    return &tlb[(addr >> PAGE_SHIFT) % TLB_SIZE];
+    return &soft_cpu->tlb[(addr >> PAGE_SHIFT) % SOFT_TLB];
 }
 
 static void upper_flush(void)
 {
-    for (unsigned i = 0; i < UPPER_SIZE; i++) {
-        upper[i].base = ~0ul;
+    for (unsigned i = 0; i < SOFT_UPPER; i++) {
+        soft_cpu->upper[i].base = ~0ul;
     }
 }
 
@@ -196,15 +174,15 @@ void mmu_flush_page(vaddr_t addr)
 void mmu_flush_all(void)
 {
     soft_drain();
-    for (unsigned i = 0; i < TLB_SIZE; i++) {
-        tlb[i].page = ~0ul;
+    for (unsigned i = 0; i < SOFT_TLB; i++) {
+        soft_cpu->tlb[i].page = ~0ul;
     }
     upper_flush();
 }
 
 void mmu_load(paddr_t root)
 {
-    loaded_root = root;
+    soft_cpu->loaded_root = root;
     mmu_flush_all();
 }
 
@@ -233,62 +211,63 @@ static u64 walk_read(paddr_t table, vaddr_t addr, unsigned level)
     return v;
 }
 
-static bool walk_to_leaf_table(vaddr_t addr, paddr_t *table)
+static struct soft_upper *walk_to_leaf_table(vaddr_t addr)
 {
-    vaddr_t base = align_down(addr, pt_span(1));
-    struct upper *u = &upper[(addr / pt_span(1)) % UPPER_SIZE];
-    if (u->base == base) {
-        *table = u->table;
-        return true;
+    struct soft_upper *cached = &soft_cpu->upper[(addr / pt_span(1)) % SOFT_UPPER];
+    struct soft_upper u = {align_down(addr, pt_span(1)), soft_cpu->loaded_root, true};
+    if (cached->base == u.base) {
+        return cached;
     }
-    *table = loaded_root;
     for (unsigned level = PT_TOP; level > 0; level--) {
-        u64 v = walk_read(*table, addr, level);
+        u64 v = walk_read(u.table, addr, level);
         if (!v) {
-            return false;
+            return NULL;
         }
-        *table = v & PTE_ADDR;
+        u.table = v & PTE_ADDR;
+        u.writable = u.writable && (v & PTE_WRITE);
     }
-    *u = (struct upper){base, *table};
-    return true;
+    *cached = u;
+    return cached;
 }
 
 // Fill the TLB for this access; false: the access faults.
 static bool walk(vaddr_t addr, bool write)
 {
-    paddr_t table;
-    if (!loaded_root || !walk_to_leaf_table(addr, &table)) {
+    struct soft_upper *u = soft_cpu->loaded_root ? walk_to_leaf_table(addr) : NULL;
+    if (!u || (write && !u->writable)) {
         return false;
     }
-    struct pte_slot *s = (struct pte_slot *)phys_to_virt(table) + pt_index(addr, 0);
-    u64 v = walk_read(table, addr, 0);
+    struct pte_slot *s = (struct pte_slot *)phys_to_virt(u->table) + pt_index(addr, 0);
+    u64 v = walk_read(u->table, addr, 0);
     for (;;) {
         if (!(v & PTE_PRESENT) || (write && !(v & PTE_WRITE))) {
             return false;
         }
         u64 new = v | PTE_ACCESSED | (write ? PTE_DIRTY : 0);
-        if (new == v || atomic_compare_exchange_strong(&s->v, &v, new)) {
+        // explicit: no point inside an instruction
+        if (new == v || atomic_compare_exchange_strong_explicit(
+                            &s->v, &v, new, memory_order_seq_cst, memory_order_seq_cst)) {
             v = new;
             break;
         }
         slot_check(v);
     }
-    *tlb_at(addr) = (struct translation){.page = page_align_down(addr),
-                                         .frame = v & PTE_ADDR,
-                                         .writable = v & PTE_WRITE,
-                                         .dirty = v & PTE_DIRTY};
+    *tlb_at(addr) = (struct soft_translation){.page = page_align_down(addr),
+                                              .frame = v & PTE_ADDR,
+                                              .writable = u->writable && (v & PTE_WRITE),
+                                              .dirty = v & PTE_DIRTY};
     return true;
 }
 
 void soft_speculate(void)
 {
     soft_drain();
-    walk(recent[soft_random() % RECENT], false);
+    walk(soft_cpu->recent[soft_random() % SOFT_RECENT], false);
 }
 
 static _Atomic u64 *translate(vaddr_t addr, bool write)
 {
-    struct translation *t = tlb_at(addr);
+    struct soft_translation *t = tlb_at(addr);
     if (t->page != page_align_down(addr) || (write && !(t->writable && t->dirty))) {
         if (!walk(addr, write)) {
             return NULL;
@@ -299,7 +278,7 @@ static _Atomic u64 *translate(vaddr_t addr, bool write)
 
 static int access_word(vaddr_t addr, bool write, u64 *value)
 {
-    recent[soft_random() % RECENT] = addr;
+    soft_cpu->recent[soft_random() % SOFT_RECENT] = addr;
     for (;;) {
         soft_safe_point();
         _Atomic u64 *word = translate(addr, write);

@@ -5,6 +5,7 @@
 
 #include <k/assert.h>
 #include <k/rcu.h>
+#include <page.h>
 #include <soft.h>
 #include <smp.h>
 #include <stdlib.h>
@@ -18,8 +19,6 @@ struct waiting {
 static struct reader {
     atomic_ulong since;
 } cache_aligned reader[MAX_CPUS];
-static _Thread_local unsigned nest;
-static _Thread_local bool running; // inside a callback
 
 static atomic_ulong epoch = 1;
 static atomic_bool locked;                         // short and never held over a point
@@ -40,7 +39,7 @@ static void list_unlock(void)
 
 void rcu_read_lock(void)
 {
-    if (nest++ == 0) {
+    if (soft_cpu->rcu_nest++ == 0) {
         soft_drain();
         atomic_store(&reader[cpu_id()].since, atomic_load(&epoch)); // pairs with oldest_reader
         soft_point();
@@ -49,8 +48,8 @@ void rcu_read_lock(void)
 
 void rcu_read_unlock(void)
 {
-    assert(nest > 0);
-    if (--nest == 0) {
+    assert(soft_cpu->rcu_nest > 0);
+    if (--soft_cpu->rcu_nest == 0) {
         soft_drain();
         atomic_store(&reader[cpu_id()].since, 0); // pairs with oldest_reader
         soft_point();
@@ -59,7 +58,7 @@ void rcu_read_unlock(void)
 
 bool rcu_read_held(void)
 {
-    return nest > 0;
+    return soft_cpu->rcu_nest > 0;
 }
 
 // No reader that runs now, or begins later, can see what was stamped below this. What is stamped
@@ -96,18 +95,18 @@ static struct waiting *take_ready(u64 limit)
 void rcu_quiescent(void)
 {
     struct waiting *w;
-    assert(nest == 0);
-    if (running || atomic_load(&pending) == 0) {
+    assert(soft_cpu->rcu_nest == 0);
+    if (soft_cpu->rcu_running || atomic_load(&pending) == 0) {
         return;
     }
-    running = true;
+    soft_cpu->rcu_running = true;
     u64 limit = oldest_reader();
     while ((w = take_ready(limit))) {
         w->head->fn(w->head);
         free(w);
         atomic_fetch_sub(&pending, 1);
     }
-    running = false;
+    soft_cpu->rcu_running = false;
 }
 
 void call_rcu(struct rcu_head *head, void (*fn)(struct rcu_head *))
@@ -130,7 +129,7 @@ void call_rcu(struct rcu_head *head, void (*fn)(struct rcu_head *))
 
 void synchronize_rcu(void)
 {
-    assert(nest == 0);
+    assert(soft_cpu->rcu_nest == 0);
     soft_drain();
     u64 now = atomic_fetch_add(&epoch, 1);
     while (oldest_reader() <= now) { // the epoch is beyond it
@@ -141,9 +140,35 @@ void synchronize_rcu(void)
 
 void rcu_barrier(void)
 {
-    assert(!running);
+    assert(!soft_cpu->rcu_running);
     while (atomic_load(&pending) > 0) {
         synchronize_rcu();
         soft_wait();
+    }
+}
+
+void soft_rcu_start(void)
+{
+}
+
+void soft_rcu_stop(void)
+{
+}
+
+void soft_rcu_safe_point(void)
+{
+    rcu_quiescent();
+    page_safe_point();
+}
+
+void soft_rcu_tick(void)
+{
+}
+
+void soft_idle(unsigned turns)
+{
+    for (; turns; turns--) {
+        soft_safe_point();
+        host_yield();
     }
 }

@@ -1,36 +1,53 @@
-# The fault path on the soft machine, twice: $(OUT)/soft/test_fault (ASan, UBSan) and
-# $(OUT)/soft-tsan/test_fault (clang, ThreadSanitizer). Part of the Makefile.
+# Host tests on the soft machine (tests/host/soft/soft.h), each built twice: in $(OUT)/soft by gcc
+# with ASan and UBSan, in $(OUT)/soft-tsan by clang with ThreadSanitizer. Part of the Makefile.
+#
+#     test_fault        the fault path, over an oracle of RCU
+#     test_fault_rcu    the same over kernel/rcu.c
+#     test_rcu          kernel/rcu.c itself
 
 SOFT_MM := $(addprefix mm/,fault.c anon.c filemap.c filemap_io.c pagecache.c pgtable.c zap.c tlb.c \
         vma.c mmap.c mprotect.c mremap.c madvise.c rmap.c gup.c mm.c stack.c audit.c fork.c \
-        page.c buddy.c bootmem.c \
-        maple.c maple_store.c maple_leaf.c maple_path.c maple_gap.c maple_check.c) $(wildcard mm/scheme/*.c)
-SOFT_SRC := $(SOFT_MM) $(wildcard tests/host/soft/*.c) tests/host/shim/slab.c
+        page.c buddy.c bootmem.c) $(wildcard mm/maple*.c mm/scheme/*.c)
+SOFT_MACHINE := $(addprefix tests/host/soft/,cpu.c host.c kernel.c mmu.c) tests/host/shim/slab.c
+SOFT_ORACLE := tests/host/soft/rcu.c
+SOFT_REAL := kernel/rcu.c tests/host/soft/real_rcu.c
+SOFT_FAULT := $(addprefix tests/host/soft/,test_fault.c first_touch.c)
+
+SOFT_SRC_test_fault := $(SOFT_MM) $(SOFT_MACHINE) $(SOFT_ORACLE) $(SOFT_FAULT)
+SOFT_SRC_test_fault_rcu := $(SOFT_MM) $(SOFT_MACHINE) $(SOFT_REAL) $(SOFT_FAULT)
+SOFT_SRC_test_rcu := $(SOFT_MM) $(SOFT_MACHINE) $(SOFT_REAL) tests/host/soft/test_rcu.c
+
 SOFT_CPPFLAGS := -Itests/host/soft/include -Itests/host/soft -Iinclude -Itests/host/shim \
         -DCONFIG_DEBUG=1
 SOFT_CFLAGS := -std=gnu17 -O1 -g $(WARN) -fno-omit-frame-pointer
-SOFT_CC_soft := $(CC) -fsanitize=address,undefined -fno-sanitize-recover=all
+SOFT_CC_soft := $(CC) -fsanitize=address,undefined -fno-sanitize-recover=all \
+        -DSOFT_ASAN=1 -DCONFIG_KASAN=1
 SOFT_CC_soft-tsan := clang -fsanitize=thread -DSOFT_TSAN=1
-SOFT_PROGS := $(OUT)/soft/test_fault $(OUT)/soft-tsan/test_fault
+SOFT_BUILDS := soft soft-tsan
+SOFT_TESTS := test_fault test_fault_rcu test_rcu
+SOFT_PROGS := $(foreach build,$(SOFT_BUILDS),$(SOFT_TESTS:%=$(OUT)/$(build)/%))
 
-soft: $(SOFT_PROGS)
-
-# $(1): the build's name. flags and objects are for tests/host/twins/run.
-define soft_rules
+# $(1): the build's name. NAME.flags and NAME.objects are for tests/host/twins/run.
+define soft_build
 $(OBJ)/$(1)/%.c.o: %.c Makefile tests/host/soft/soft.mk | setup-host-tests
 	$$(say) SOFTCC $$<
 	@mkdir -p $$(@D)
-	$$(Q)$$(SOFT_CC_$(1)) $$(SOFT_CFLAGS) $$(if $$(filter %/host.c,$$<),,$$(SOFT_CPPFLAGS)) \
+	$$(Q)$$(SOFT_CC_$(1)) $$(SOFT_CFLAGS) \
+	        $$(if $$(filter %/host.c,$$<),-fno-sanitize=all,$$(SOFT_CPPFLAGS)) \
 	        -MMD -MP -c -o $$@ $$<
+endef
 
-$(OUT)/$(1)/test_fault: $(SOFT_SRC:%=$(OBJ)/$(1)/%.o)
+# $(1): the build, $(2): the test
+define soft_test
+$(OUT)/$(1)/$(2): $(SOFT_SRC_$(2):%=$(OBJ)/$(1)/%.o)
 	$$(say) SOFTLD $$@
 	@mkdir -p $$(@D)
-	@echo '$$(SOFT_CC_$(1)) $$(SOFT_CFLAGS) $$(SOFT_CPPFLAGS)' >$$(@D)/flags
-	@echo '$$^' >$$(@D)/objects
+	@echo '$$(SOFT_CC_$(1)) $$(SOFT_CFLAGS) $$(SOFT_CPPFLAGS)' >$$@.flags
+	@echo '$$^' >$$@.objects
 	$$(Q)$$(SOFT_CC_$(1)) $$(SOFT_CFLAGS) -pthread -o $$@ $$^
 endef
 
-$(foreach build,soft soft-tsan,$(eval $(call soft_rules,$(build))))
+$(foreach build,$(SOFT_BUILDS),$(eval $(call soft_build,$(build))))
+$(foreach build,$(SOFT_BUILDS),$(foreach test,$(SOFT_TESTS),$(eval $(call soft_test,$(build),$(test)))))
 
 -include $(shell test -d $(OBJ)/soft && find $(OBJ)/soft $(OBJ)/soft-tsan -name '*.d')

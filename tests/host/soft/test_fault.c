@@ -31,6 +31,7 @@
 // may be left: frames, tables, VMAs, tree nodes, references on files.
 //
 //     SEED=n ROUNDS=n CPUS=n SCHEME=n    repeat a run, longer, with other numbers
+//     THREADS=1 SECONDS=n                CPUs as threads of the host, for so long at most
 
 #include <filemap.h>
 #include <fs.h>
@@ -253,7 +254,9 @@ static vaddr_t way_address(const struct slot *s, const struct seen *was, enum wa
 
 static void access(unsigned me, struct slot *s, unsigned page, bool write)
 {
-    static _Thread_local u64 count;
+    static struct {
+        u64 n;
+    } cache_aligned counts[MAX_THREADS];
     enum way way = choose_way(s, write);
     unsigned word = write ? me : soft_below(nr_cpus);
     _Atomic u64 *w = &written[word][s->id][page];
@@ -261,11 +264,11 @@ static void access(unsigned me, struct slot *s, unsigned page, bool write)
     u64 value = 0, last = load_acquire(w); // pairs with the store below
 
     use_space(way >= ALIAS ? 1 - s->space : s->space);
-    store_seq(&under_way[me].what, (++count << 8) | (s->id + 1)); // pairs with wait_accesses
+    store_seq(&under_way[me].what, (++counts[me].n << 8) | (s->id + 1)); // pairs with wait_accesses
     look(s, page, &was);
     vaddr_t addr = way_address(s, &was, way) + page * PAGE_SIZE + word * 8;
     if (write) {
-        value = value_make(VALUE_MAGIC, s, page, me, was.era, count);
+        value = value_make(VALUE_MAGIC, s, page, me, was.era, counts[me].n);
     }
     int err = write ? soft_store(addr, value) : soft_load(addr, &value);
     if (!err && write) {
@@ -279,6 +282,7 @@ static void access(unsigned me, struct slot *s, unsigned page, bool write)
     check_result(s, &was, page, write, way, err);
     store_seq(&under_way[me].what, 0);
     fetch_add_relaxed(&nr_accesses, 1);
+    host_progress();
 }
 
 // Pinned, by a CPU that need not run in the address space, and read through the kernel's mapping.
@@ -566,7 +570,7 @@ static int test_read_page(struct mapping *m, struct page *page)
     u64 *word = page_addr(page);
     cond_resched();
     if (soft_below(4) == 0) {
-        host_sleep_us(soft_below(100));
+        host_sleep(soft_below(100));
         cond_resched();
     }
     for (unsigned i = 0; i < PAGE_SIZE / 8; i++) {
@@ -655,8 +659,7 @@ static void slot_end(struct slot *s)
     }
 }
 
-// ---- A run, whole
-// -----------------------------------------------------------------------------------
+// ---- A run, whole -------------------------------------------------------------------------------
 
 // mm/audit.c looks at every entry of the tables. The counters are exact only when nobody faults.
 static void audit(unsigned n, bool quiet)
@@ -674,7 +677,7 @@ static void audit(unsigned n, bool quiet)
 
 static void run(unsigned me)
 {
-    for (unsigned long i = 0; i < rounds; i++) {
+    for (unsigned long i = 0; i < rounds && !host_time_is_up(); i++) {
         struct slot *s = &slots[soft_below(NR_SLOTS)];
         unsigned burst = 1 + soft_below(12), page = soft_below(SLOT_PAGES);
         for (unsigned k = 0; k < burst; k++) {
@@ -691,10 +694,7 @@ static void run(unsigned me)
         }
         if (soft_below(16) == 0) {
             mm_activate(NULL); // lazily
-            for (unsigned k = soft_below(20); k > 0; k--) {
-                soft_safe_point();
-                host_yield();
-            }
+            soft_idle(soft_below(20));
         }
     }
 }
@@ -720,7 +720,7 @@ static void check_stock(const struct baseline *before, const char *name)
             printf("%s: %lu accesses, %lu operations\n", name, nr_accesses, nr_operations);
             return;
         }
-        host_sleep_us(500);
+        host_sleep(500);
     }
     panic("%s leaks: frames free %lu, were %lu; tables %ld, VMAs %ld, nodes %ld", name,
           (unsigned long)b.free, (unsigned long)before->free, b.tables, b.vmas, b.nodes);
@@ -738,6 +738,7 @@ static void run_scheme(unsigned me, const struct mm_scheme *with)
         for (unsigned i = 0; i < NR_SLOTS; i++) {
             slot_start(&slots[i], i);
         }
+        host_start_clock();
     }
     soft_barrier();
     run_first_touch(me, space[0], rounds / 8);
@@ -775,11 +776,13 @@ static void cpu_main(unsigned n)
     while (!load_seq(&ready)) {
         host_yield();
     }
+    soft_rcu_start();
     for (unsigned i = 0; scheme_nth(i); i++) {
         if (!scheme || scheme == scheme_nth(i)) {
             run_scheme(n, scheme_nth(i));
         }
     }
+    soft_cpu_stop();
 }
 
 int main(void)
@@ -788,9 +791,8 @@ int main(void)
     unsigned long which = host_option("SCHEME", ~0ul);
     rounds = host_option("ROUNDS", 1500);
     scheme = which == ~0ul ? NULL : scheme_nth((unsigned)which);
-    host_watchdog((unsigned)host_option("TIMEOUT", 250));
     setvbuf(stdout, NULL, _IOLBF, 0);
     soft_boot(RAM_BYTES, min(cpus, MAX_THREADS), host_seed());
-    host_run_threads(nr_cpus, cpu_main);
+    host_run_cpus(nr_cpus, cpu_main);
     return 0;
 }

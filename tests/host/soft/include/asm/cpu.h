@@ -1,4 +1,4 @@
-// The soft machine: a thread is a CPU. Interrupts (cross calls) are served at points of the code,
+// The soft machine. Interrupts (cross calls) are served at points of the code,
 // see soft.h, unless they are off.
 #ifndef ASM_CPU_H
 #define ASM_CPU_H
@@ -8,39 +8,31 @@
 
 struct thread;
 
-struct soft_cpu {
-    unsigned id;
-    unsigned long percpu_offset;
-    struct thread *current;
-    bool irq_off;
-};
-extern _Thread_local struct soft_cpu soft_cpu;
-
 static inline unsigned long arch_percpu_offset(void)
 {
-    return soft_cpu.percpu_offset;
+    return soft_cpu->percpu_offset;
 }
 static inline unsigned cpu_id(void)
 {
-    return soft_cpu.id;
+    return soft_cpu->id;
 }
 static inline struct thread *current_thread(void)
 {
-    return soft_cpu.current;
+    return soft_cpu->current;
 }
 static inline bool irq_enabled(void)
 {
-    return !soft_cpu.irq_off;
+    return !soft_cpu->irq_off;
 }
 static inline unsigned long irq_save(void)
 {
-    bool off = soft_cpu.irq_off;
-    soft_cpu.irq_off = true;
+    bool off = soft_cpu->irq_off;
+    soft_cpu->irq_off = true;
     return off;
 }
 static inline void irq_restore(unsigned long off)
 {
-    soft_cpu.irq_off = off;
+    soft_cpu->irq_off = off;
 }
 static inline void cpu_relax(void)
 {

@@ -61,7 +61,7 @@ static inline pte_t pte_at(pte_t entry, paddr_t pa)
 }
 static inline pte_t pte_make_table(paddr_t pa)
 {
-    return (pte_t){pa | PTE_PRESENT | PTE_TABLE};
+    return (pte_t){pa | PTE_PRESENT | PTE_WRITE | PTE_TABLE};
 }
 static inline pte_t pte_none(void)
 {
@@ -74,6 +74,10 @@ static inline bool pte_is_empty(pte_t e)
 static inline bool pte_is_present(pte_t e)
 {
     return e.v & PTE_PRESENT;
+}
+static inline bool pte_is_leaf(pte_t e, unsigned level)
+{
+    return pte_is_present(e) && level == 0; // no large pages
 }
 static inline bool pte_same(pte_t a, pte_t b)
 {
@@ -91,6 +95,10 @@ static inline bool pte_is_dirty(pte_t e)
 {
     return e.v & PTE_DIRTY;
 }
+static inline bool pte_is_accessed(pte_t e)
+{
+    return e.v & PTE_ACCESSED;
+}
 static inline pte_t pte_set_dirty(pte_t e)
 {
     return (pte_t){e.v | PTE_DIRTY};
@@ -98,6 +106,14 @@ static inline pte_t pte_set_dirty(pte_t e)
 static inline pte_t pte_set_accessed(pte_t e)
 {
     return (pte_t){e.v | PTE_ACCESSED};
+}
+static inline pte_t pte_clear_write(pte_t e)
+{
+    return (pte_t){e.v & ~PTE_WRITE};
+}
+static inline pte_t pte_move(pte_t e, paddr_t pa)
+{
+    return (pte_t){(e.v & ~PTE_ADDR) | pa};
 }
 static inline pte_t pte_set_prot(pte_t e, unsigned prot)
 {
