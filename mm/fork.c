@@ -206,6 +206,7 @@ static int fork_leaf_locked(struct mm *mm, struct page *table, vaddr_t base, str
         while (!spin_trylock(&c.to->ptl)) { // truncate has it, and waits for no table
             cpu_relax();
         }
+        pt_state_set(c.to, load_relaxed(&table->state) & PT_COPIES);
         err = fork_leaf_vmas(mm, &c, base);
         spin_unlock(&c.to->ptl);
         mm_this_cpu(mm->fork_child)->nr_anon += c.nr_copied;
