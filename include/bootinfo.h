@@ -32,7 +32,8 @@ struct bootinfo {
 extern struct bootinfo bootinfo;
 
 // The value of the last "name=value" word on the command line into buf; false if absent or if the
-// value does not fit. Double quotes protect spaces. boot_flag: "name" alone or "name=1".
+// value does not fit (the console says so). Double quotes protect spaces. boot_flag: "name" alone
+// or "name=1".
 bool boot_arg(const char *name, char *buf, size_t size);
 bool boot_flag(const char *name);
 // The words after a lone "--": pointer into the command line, "" if none.

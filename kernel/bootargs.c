@@ -6,6 +6,7 @@
 // looked at here. If a name appears twice the last one counts, so that a user's addition overrides
 // a default.
 #include <bootinfo.h>
+#include <k/printk.h>
 #include <k/string.h>
 
 struct bootinfo bootinfo;
@@ -67,6 +68,7 @@ bool boot_arg(const char *name, char *buf, size_t size)
             continue;
         }
         if (n + 1 >= size) {
+            printk("%s=: the value is too long, not used\n", name);
             return false;
         }
         buf[n++] = *p;
