@@ -5,6 +5,7 @@
 #include <k/string.h>
 #include <proc.h>
 #include <sched.h>
+#include <tty.h>
 #include "fd_priv.h"
 
 #define CHUNK 65536u
@@ -68,33 +69,23 @@ static int zero_mmap(struct file *f, const struct vma_ops **ops)
     return 0;
 }
 
-// /dev/tty: the terminal of the session, which exists only where the console is it.
-static int tty_open(struct inode *i, struct file *f)
-{
-    (void)i;
-    if (hostchan_present()) {
-        return -ENXIO;
-    }
-    f->ops = &console_fops;
-    return 0;
-}
-
 static const struct file_ops null_fops = {.read = null_read, .write = null_write};
 static const struct file_ops zero_fops = {
     .read = zero_read, .write = null_write, .mmap = zero_mmap};
 static const struct file_ops full_fops = {.read = zero_read, .write = full_write};
 static const struct file_ops random_fops = {.read = random_read, .write = null_write};
-static const struct file_ops tty_fops = {.open = tty_open};
 
 static const struct device {
     const char *name;
     u32 major, minor, mode;
     const struct file_ops *fops;
 } devices[] = {
-    {"null", 1, 3, 0666, &null_fops},       {"zero", 1, 5, 0666, &zero_fops},
-    {"full", 1, 7, 0666, &full_fops},       {"random", 1, 8, 0666, &random_fops},
-    {"urandom", 1, 9, 0666, &random_fops},  {"tty", 5, 0, 0666, &tty_fops},
-    {"console", 5, 1, 0600, &console_fops}, {"ttyS0", 4, 64, 0600, &console_fops},
+    {"null", 1, 3, 0666, &null_fops},           {"zero", 1, 5, 0666, &zero_fops},
+    {"full", 1, 7, 0666, &full_fops},           {"random", 1, 8, 0666, &random_fops},
+    {"urandom", 1, 9, 0666, &random_fops},      {"tty", 5, 0, 0666, &tty_current_fops},
+    {"console", 5, 1, 0600, &tty_console_fops}, {"ttyS0", 4, 64, 0600, &tty_serial_fops},
+    {"tty0", 4, 0, 0600, &tty_screen_fops},     {"tty1", 4, 1, 0600, &tty_screen_fops},
+    {"ptmx", 5, 2, 0666, &ptmx_fops},
 };
 
 const struct file_ops *device_fops(u64 rdev)
@@ -143,6 +134,8 @@ static int devfs_fill(struct inode *root)
         struct inode *node = symlink_new(root->sb, links[i][1]);
         err = node ? ramdir_add(root, links[i][0], node) : -ENOMEM;
     }
+    struct inode *pts = err ? NULL : ramdir_new(root->sb, 0755, false);
+    err = pts ? ramdir_add(root, "pts", pts) : -ENOMEM;
     struct inode *shm = err ? NULL : ramdir_new(root->sb, 01777, false);
     return shm ? ramdir_add(root, "shm", shm) : -ENOMEM;
 }

@@ -63,7 +63,7 @@ static int file_open_ops_blank(struct file *f, struct inode *inode, const struct
 {
     int err = 0;
     store_relaxed(&f->ref, 1);
-    store_relaxed(&f->flags, flags & ~(O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_CLOEXEC));
+    store_relaxed(&f->flags, flags & ~(O_CREAT | O_EXCL | O_TRUNC | O_CLOEXEC));
     f->ops = ops;
     f->inode = inode_get(inode);
     f->mapping = S_ISREG(inode->mode) && inode->mapping.ops ? &inode->mapping : NULL;
@@ -76,6 +76,7 @@ static int file_open_ops_blank(struct file *f, struct inode *inode, const struct
     } else if (f->ops->open) {
         err = f->ops->open(inode, f);
     }
+    atomic_fetch_and(&f->flags, ~(unsigned)O_NOCTTY); // was for open
     if (err) {
         file_destroy(f); // was never open: no release
     }

@@ -119,7 +119,7 @@ struct inode *sysfs_mount(void);
 const struct file_ops *device_fops(u64 rdev); // NULL: no such device
 // The two ends of a new pipe. flags: O_NONBLOCK.
 int pipe_open_both(struct file **rd, struct file **wr, unsigned flags);
-extern const struct file_ops console_fops, hoststream_fops;
+extern const struct file_ops hoststream_fops;
 
 // --- text.c: files with generated text ---
 struct text_ops {

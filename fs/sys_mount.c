@@ -7,12 +7,13 @@
 // added.
 static int mount_type(const char *type, struct inode *at)
 {
-    static const char *const known[] = {"proc", "sysfs", "devtmpfs"};
+    static const char *const known[] = {"proc", "sysfs", "devtmpfs", "devpts"};
     for (unsigned i = 0; i < array_size(known); i++) {
         if (strcmp(type, known[i]) == 0) {
             return at->is_root && strcmp(at->sb->type, type) == 0
                        ? -EBUSY
-                       : (int)syscall_missing("mount: proc, sysfs, devtmpfs elsewhere", -ENODEV);
+                       : (int)syscall_missing("mount: proc, sysfs, devtmpfs, devpts elsewhere",
+                                              -ENODEV);
         }
     }
     if (strcmp(type, "tmpfs") != 0) {

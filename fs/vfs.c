@@ -30,6 +30,7 @@
 #include <k/errno.h>
 #include <k/string.h>
 #include <sched.h>
+#include <tty.h>
 #include "fs_priv.h"
 
 struct mutex vfs_lock = MUTEX_INIT(vfs_lock, RANK_VFS);
@@ -175,6 +176,24 @@ static void boot_mount(const char *name, const char *where, struct inode *root)
     inode_put(at);
 }
 
+// In a folder that devfs has made.
+static void pts_mount(void)
+{
+    struct inode *dev = NULL, *at = NULL, *root = devpts_mount();
+    int err = root ? ramdir_lookup(vfs_root, "dev", &dev) : -ENOMEM;
+    if (!err) {
+        err = ramdir_lookup(dev->mounted, "pts", &at);
+    }
+    if (!err) {
+        err = mount_locked(at, root, "/dev/pts");
+    }
+    if (err) {
+        panic("cannot mount /dev/pts: error %d", -err);
+    }
+    inode_put(at);
+    inode_put(dev);
+}
+
 void vfs_init(void)
 {
     inode_cache = kmem_cache_create("inode", sizeof(struct inode), 0);
@@ -189,6 +208,7 @@ void vfs_init(void)
     vfs_root->parent = vfs_root;
     super_publish_locked(vfs_root->sb, "/");
     boot_mount("dev", "/dev", devfs_mount());
+    pts_mount();
     boot_mount("proc", "/proc", procfs_mount());
     boot_mount("sys", "/sys", sysfs_mount());
     boot_mount("tmp", "/tmp", tmpfs_mount());

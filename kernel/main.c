@@ -24,7 +24,7 @@
 #include <slab.h>
 #include <smp.h>
 #include <syscalls.h>
-#include <uart.h>
+#include <tty.h>
 
 static void initramfs_load(void)
 {
@@ -53,10 +53,7 @@ static void init_thread(void *arg)
     loadavg_init();
     syscall_init();
     hostchan_init();
-    int err = uart_start_input(&uart_console);
-    if (err) {
-        printk("boot: no input from the console (error %d)\n", -err);
-    }
+    tty_consoles_init();
     file_put_later_init();
     vfs_init();
     initramfs_load();

@@ -57,6 +57,16 @@ void printk(const char *fmt, ...)
     spin_unlock_irq(&console_lock, flags);
 }
 
+unsigned long console_lock_irq(void) NO_LOCK_ANALYSIS
+{
+    return spin_lock_irq(&console_lock);
+}
+
+void console_unlock_irq(unsigned long flags) NO_LOCK_ANALYSIS
+{
+    spin_unlock_irq(&console_lock, flags);
+}
+
 void printk_panic_begin(void)
 {
     store_seq(&panicking, true);

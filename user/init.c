@@ -316,6 +316,8 @@ int main(void)
     mount("dev", "/dev", "devtmpfs", 0, NULL);
     mount("proc", "/proc", "proc", 0, NULL);
     mount("sys", "/sys", "sysfs", 0, NULL);
+    mkdir("/dev/pts", 0755);
+    mount("devpts", "/dev/pts", "devpts", 0, NULL);
     mount("tmp", "/tmp", "tmpfs", 0, "mode=1777");
     signal(SIGPIPE, SIG_IGN);
     sigemptyset(&set);

@@ -13,6 +13,8 @@ enum lock_rank {
     RANK_VFS,        // namespace: directories, mounts
     RANK_INODE,      // inode->lock: file size changes, write(), truncate
     RANK_PIPE,       // pipe->lock
+    RANK_TTY_IN,     // tty->in_lock: settings and what is typed
+    RANK_TTY_OUT,    // tty->out_lock: its device
     RANK_FDTABLE,    // files->lock
     RANK_MMAP_LOCK,  // mm->mmap_lock (scheme mmap_lock only)
     RANK_MM_EDIT,    // mm->edit_lock
@@ -42,6 +44,7 @@ enum lock_rank {
     RANK_RUNQ,    // a CPU's run queue
     RANK_TTY,     // a device ring
     RANK_CONSOLE, // the console
+    RANK_SCREEN,  // the text on the screen
 };
 
 #endif

@@ -10,6 +10,11 @@ void printk(const char *fmt, ...) printf_like(1, 2);
 int snprintf(char *buf, size_t size, const char *fmt, ...) printf_like(3, 4);
 int vsnprintf(char *buf, size_t size, const char *fmt, va_list ap);
 
+// What keeps printk's lines whole, for others who write to the serial console: a few bytes at a
+// time.
+unsigned long console_lock_irq(void);
+void console_unlock_irq(unsigned long flags);
+
 // Once per call site.
 #define printk_once(...)                                                                           \
     do {                                                                                           \
