@@ -5,9 +5,9 @@
 #     test_fault_rcu    the same over kernel/rcu.c
 #     test_rcu          kernel/rcu.c itself
 
-SOFT_MM := $(addprefix mm/,fault.c anon.c filemap.c filemap_io.c pagecache.c pgtable.c zap.c tlb.c \
-        vma.c mmap.c mprotect.c mremap.c madvise.c rmap.c gup.c mm.c stack.c audit.c fork.c \
-        page.c buddy.c bootmem.c) $(wildcard mm/maple*.c mm/scheme/*.c)
+# All of mm/ but the allocator of objects, which is tests/host/shim/slab.c, and the system calls.
+SOFT_MM := $(filter-out $(addprefix mm/,slab.c kmalloc.c inject.c sys_mm.c), \
+        $(wildcard mm/*.c mm/scheme/*.c))
 SOFT_MACHINE := $(addprefix tests/host/soft/,cpu.c host.c kernel.c mmu.c) tests/host/shim/slab.c
 SOFT_ORACLE := tests/host/soft/rcu.c
 SOFT_REAL := kernel/rcu.c tests/host/soft/real_rcu.c
