@@ -1,7 +1,7 @@
 // Files, 4: open by path.
 #include <k/string.h>
 #include <proc.h>
-#include "fs_priv.h"
+#include "fd_priv.h"
 
 // The path of what the walk stands before, inode if that is there already, for /proc. *out stays
 // NULL in a directory that was removed. 0 or -ENOMEM.
@@ -134,4 +134,51 @@ int vfs_open_at(struct inode *start, const char *path, unsigned flags, u32 mode,
         *out = f;
     }
     return err;
+}
+
+static int exec_open_again(int fd, struct file **out)
+{
+    struct file *f = fd_get_path(fd);
+    int err = f ? file_open_inode(f->inode, O_RDONLY, NULL, out) : -EBADF;
+
+    if (f) {
+        file_put(f);
+    }
+    return err;
+}
+
+static int exec_open_below(int dirfd, const char *path, unsigned flags, struct file **out)
+{
+    struct inode *start;
+    int err = at_start(dirfd, path, &start);
+
+    if (!err) {
+        err = vfs_open_at(start, path, flags & AT_SYMLINK_NOFOLLOW ? O_NOFOLLOW : 0, 0, out);
+        inode_put(start);
+    }
+    return err;
+}
+
+int vfs_open_exec(int dirfd, const char *path, unsigned flags, struct file **out, bool *cloexec)
+{
+    struct file *f;
+    int err;
+
+    if (cloexec) {
+        *cloexec = dirfd != AT_FDCWD && fd_cloexec(dirfd, -1) == 1;
+    }
+    if (!path[0] && (flags & AT_EMPTY_PATH) && dirfd != AT_FDCWD) {
+        err = exec_open_again(dirfd, &f);
+    } else {
+        err = exec_open_below(dirfd, path, flags, &f);
+    }
+    if (err) {
+        return err;
+    }
+    if (!S_ISREG(f->inode->mode) || !(f->inode->mode & 0111)) {
+        file_put(f);
+        return -EACCES;
+    }
+    *out = f;
+    return 0;
 }

@@ -167,6 +167,10 @@ int cpio_unpack(const void *data, size_t len);
 // Open by path. flags O_*. 0 or errno; *out counted. Relative to the current process's directory.
 // May sleep; no lock held.
 int vfs_open(const char *path, unsigned flags, u32 mode, struct file **out);
+// execveat: a program below dirfd (AT_FDCWD), or, with AT_EMPTY_PATH and "", the one that is open
+// there; AT_SYMLINK_NOFOLLOW: -ELOOP for a link. cloexec (may be NULL): dirfd is close-on-exec.
+// -EACCES unless it is a regular file with an x bit. *out counted.
+int vfs_open_exec(int dirfd, const char *path, unsigned flags, struct file **out, bool *cloexec);
 // Read from a file with a page cache into kernel memory: bytes (short at the end), or errno.
 ssize_t file_read_kernel(struct file *f, u64 pos, void *buf, size_t n);
 // Descriptors 0, 1, 2 for the first process: the host channel's three streams or the console.

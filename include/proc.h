@@ -288,8 +288,9 @@ struct exec_image {
 };
 struct exec_args {
     char *buf; // strings, each with its NUL, argv first; page allocated
-    size_t used;
+    size_t used, size, limit;
     unsigned argc, envc;
+    bool path_gone; // after the execve nobody finds the path any more: no name for a script
 };
 // argv and envp are stored in args; the image is complete or nothing is left. Sleeps.
 // -ENOEXEC, -ENOMEM, -EIO, -E2BIG, -EINVAL ...
@@ -297,7 +298,11 @@ int exec_load(struct file *file, const char *path, const struct exec_args *args,
               struct exec_image *out);
 // kernel/elf.c: map the segments.
 struct elf_info {
-    u64 entry, phdr_addr, phnum, load_base, brk_start;
+    u64 entry;         // where to begin: the interpreter's, if there is one
+    u64 program_entry; // the program's own
+    u64 interp_base;   // what was added to the interpreter's addresses, 0: none
+    u64 phdr_addr, phnum, load_base, brk_start;
+    bool stack_exec; // PT_GNU_STACK asks for it
 };
 int elf_load(struct mm *mm, struct file *file, struct elf_info *out);
 

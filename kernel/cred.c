@@ -48,11 +48,15 @@ void cred_groups_put(struct cred_groups *g)
     }
 }
 
-static struct creds creds_now(void)
+struct creds creds_now(void)
 {
     struct process *p = current_process();
     struct creds c;
 
+    if (!p) { // process 1 is being made
+        creds_init(&c);
+        return c;
+    }
     spin_lock(&p->lock);
     c = p->cred;
     spin_unlock(&p->lock);

@@ -1,5 +1,9 @@
-// Loading a static ELF64 program into an empty address space: ET_EXEC where it asks to be, ET_DYN
-// (static-PIE) at a fixed base.
+// Loading an ELF64 program into an empty address space: ET_EXEC where it asks to be, ET_DYN (a
+// position-independent program) at a fixed base. A program that names an interpreter (PT_INTERP,
+// the dynamic loader) gets that loaded, too, right below the stack's room, and starts in it; what
+// the loader needs to know of the program is in the auxiliary vector.
+//
+//     ELF_LOWEST ...  ET_EXEC     ELF_DYN_BASE: ET_DYN, brk ->      <- mmap | interpreter | stack
 //
 // The file is hostile. So: read the headers once into kernel memory, check every number there
 // (decode), and only then map (perform). What holds after decode:
@@ -23,19 +27,26 @@
 #include <uapi/elf.h>
 #include <uapi/mman.h>
 
-#define ELF_PHNUM_MAX 128
-#define ELF_LOWEST    0x10000ull
-#define ELF_ALIGN_MAX (1ull << 30)
-#define ELF_DYN_BASE  page_align_down(USER_END / 3 * 2)
+#include "exec_priv.h"
+
+#define ELF_PHNUM_MAX   128
+#define INTERP_PATH_MAX 4096
+#define ELF_LOWEST      0x10000ull
+#define ELF_ALIGN_MAX   (1ull << 30)
+#define ELF_DYN_BASE    page_align_down(USER_END / 3 * 2)
 
 struct elf_file {
     struct file *file;
     u64 size;
     struct elf64_ehdr eh;
-    struct elf64_phdr *ph; // eh.phnum entries
-    u64 bias;              // added to every address: 0 for ET_EXEC
-    u64 limit;             // no segment may reach this address
-    u64 low, high;         // [low, high) without bias, page aligned
+    struct elf64_phdr *ph;           // eh.phnum entries
+    u64 bias;                        // added to every address: 0 for ET_EXEC
+    u64 floor;                       // an interpreter may not be below it: the end of the program
+    u64 limit;                       // no segment may reach this address
+    u64 low, high;                   // [low, high) without bias, page aligned
+    const struct elf64_phdr *interp; // PT_INTERP, NULL: none
+    bool is_interp;
+    bool stack_exec;
 };
 
 static int refuse(const char *why)
@@ -106,8 +117,11 @@ static int decode(struct elf_file *e)
         const struct elf64_phdr *p = &e->ph[i];
         int err = 0;
 
-        if (p->type == PT_INTERP) {
-            return refuse("dynamic programs are not supported yet");
+        if (p->type == PT_INTERP && !e->interp) {
+            e->interp = p;
+        }
+        if (p->type == PT_GNU_STACK) {
+            e->stack_exec = p->flags & PF_X;
         }
         if (p->type == PT_LOAD && p->memsz) {
             err = segment_check(e, p);
@@ -122,7 +136,19 @@ static int decode(struct elf_file *e)
     if (!e->high) {
         return refuse("ELF file has nothing to load");
     }
-    if (e->eh.type == ET_DYN) {
+    if (e->is_interp && e->eh.type != ET_DYN) {
+        return refuse("ELF interpreter has a place of its own");
+    }
+    if (e->is_interp) {
+        if (e->high - e->low > e->limit / 2) {
+            return -ENOMEM;
+        }
+        e->bias = align_down(e->limit - (e->high - e->low), align) - align_down(e->low, align);
+        // The program, and its heap above it, must not reach it.
+        if (e->low + e->bias < e->floor) {
+            return -ENOMEM;
+        }
+    } else if (e->eh.type == ET_DYN) {
         e->bias = align_up(ELF_DYN_BASE, align) - align_down(e->low, align);
     } else if (e->low < ELF_LOWEST) {
         return refuse("ELF program wants the lowest addresses");
@@ -198,32 +224,94 @@ static u64 phdr_address(const struct elf_file *e)
     return 0;
 }
 
+// Check the file, then map it. e->ph is to be freed in any case.
+static int image_load(struct mm *mm, struct elf_file *e)
+{
+    int err;
+
+    if (!e->file->mapping) {
+        return -ENOEXEC;
+    }
+    e->size = load_relaxed(&e->file->mapping->size_bytes);
+    err = headers_read(e);
+    if (!err) {
+        err = decode(e);
+    }
+    for (unsigned i = 0; !err && i < e->eh.phnum; i++) {
+        if (e->ph[i].type == PT_LOAD && e->ph[i].memsz) {
+            err = segment_map(mm, e, &e->ph[i]);
+        }
+    }
+    return err;
+}
+
+// The path in PT_INTERP, opened.
+static int interp_open(const struct elf_file *e, struct file **out)
+{
+    u64 len = e->interp->filesz;
+    char *path;
+    int err;
+
+    if (len < 2 || len > INTERP_PATH_MAX || e->interp->offset > e->size ||
+        len > e->size - e->interp->offset) {
+        return refuse("ELF interpreter has no sensible name");
+    }
+    path = kmalloc(len, GFP_KERNEL);
+    if (!path) {
+        return -ENOMEM;
+    }
+    err = file_read_kernel(e->file, e->interp->offset, path, len) == (ssize_t)len ? 0 : -EIO;
+    if (!err && path[len - 1] != '\0') {
+        err = refuse("ELF interpreter has no sensible name");
+    }
+    if (!err) {
+        err = exec_open(path, out);
+        if (err) {
+            printk("exec: the interpreter %s cannot be opened: error %d\n", path, -err);
+        }
+    }
+    kfree(path);
+    return err;
+}
+
+static int interp_load(struct mm *mm, const struct elf_file *program, struct elf_info *out)
+{
+    struct elf_file e = {
+        .is_interp = true, .limit = mm->mmap_top, .floor = program->high + program->bias};
+    int err = interp_open(program, &e.file);
+
+    if (err) {
+        return err;
+    }
+    err = image_load(mm, &e);
+    if (err == -ENOEXEC) {
+        err = -ELIBBAD;
+    }
+    out->entry = e.eh.entry + e.bias;
+    out->interp_base = e.bias;
+    kfree(e.ph);
+    file_put(e.file);
+    return err;
+}
+
 int elf_load(struct mm *mm, struct file *file, struct elf_info *out)
 {
     struct elf_file e = {.file = file, .limit = mm->mmap_top};
-    int err;
+    int err = image_load(mm, &e);
 
-    if (!file->mapping) {
-        return -ENOEXEC;
-    }
-    e.size = load_relaxed(&file->mapping->size_bytes);
-    err = headers_read(&e);
-    if (!err) {
-        err = decode(&e);
-    }
-    for (unsigned i = 0; !err && i < e.eh.phnum; i++) {
-        if (e.ph[i].type == PT_LOAD && e.ph[i].memsz) {
-            err = segment_map(mm, &e, &e.ph[i]);
-        }
-    }
     if (!err) {
         *out = (struct elf_info){
             .entry = e.eh.entry + e.bias,
+            .program_entry = e.eh.entry + e.bias,
             .phdr_addr = phdr_address(&e),
             .phnum = e.eh.phnum,
             .load_base = e.bias,
             .brk_start = e.high + e.bias,
+            .stack_exec = e.stack_exec,
         };
+    }
+    if (!err && e.interp) {
+        err = interp_load(mm, &e, out);
     }
     kfree(e.ph);
     return err;

@@ -1,4 +1,5 @@
-// execve: replace the program of a process.
+// execve: replace the program of a process. The strings and scripts are in exec_args.c, the file
+// in elf.c.
 //
 // The new address space is built completely beside the old one, without touching it; whatever is
 // wrong with the file, the strings or memory ends in an error the caller sees. Then the other
@@ -24,15 +25,12 @@
 #include <slab.h>
 #include <syscalls.h>
 #include <uapi/elf.h>
+#include <uapi/mman.h>
 #include <uapi/time.h>
 
-#include "proc_priv.h"
+#include "exec_priv.h"
 
 #define EXEC_STACK_TOP USER_END
-#define EXEC_PATH_MAX  4096
-#define EXEC_ARGS_MAX  (512u << 10) // bytes of argument and environment strings
-#define EXEC_WORDS_MAX (EXEC_ARGS_MAX / 8)
-#define EXEC_ARG_MAX   (128u << 10)   // one string
 #define STACK_SPARE    (128ull << 10) // stack mapped beyond what the strings take
 #define AUXV_WORDS     48
 
@@ -63,6 +61,7 @@ static void aux(struct stack_build *s, u64 type, u64 value)
 
 static void auxv_fill(struct stack_build *s, const struct elf_info *elf, u64 execfn)
 {
+    struct creds cred = creds_now();
     u64 random_at, platform_at;
     u8 random[16];
 
@@ -76,13 +75,13 @@ static void auxv_fill(struct stack_build *s, const struct elf_info *elf, u64 exe
     aux(s, AT_PHDR, elf->phdr_addr);
     aux(s, AT_PHENT, sizeof(struct elf64_phdr));
     aux(s, AT_PHNUM, elf->phnum);
-    aux(s, AT_BASE, 0);
+    aux(s, AT_BASE, elf->interp_base);
     aux(s, AT_FLAGS, 0);
-    aux(s, AT_ENTRY, elf->entry);
-    aux(s, AT_UID, 0);
-    aux(s, AT_EUID, 0);
-    aux(s, AT_GID, 0);
-    aux(s, AT_EGID, 0);
+    aux(s, AT_ENTRY, elf->program_entry);
+    aux(s, AT_UID, cred.uid);
+    aux(s, AT_EUID, cred.euid);
+    aux(s, AT_GID, cred.gid);
+    aux(s, AT_EGID, cred.egid);
     aux(s, AT_SECURE, 0);
     aux(s, AT_RANDOM, random_at);
     aux(s, AT_HWCAP2, arch_hwcap(1));
@@ -147,6 +146,10 @@ static int stack_build(struct mm *mm, const char *path, const struct exec_args *
     }
     err = stack_fill(&s, path, args, elf, img);
     kfree(s.words);
+    if (!err && elf->stack_exec) {
+        err = (int)mm_mprotect(mm, EXEC_STACK_TOP - page_align_up(need), page_align_up(need),
+                               PROT_READ | PROT_WRITE | PROT_EXEC);
+    }
     return err;
 }
 
@@ -180,63 +183,9 @@ out_mm:
 
 // --- The call ------------------------------------------------------------------------------------
 
-// One string of user memory, with its NUL.
-static int args_add(struct exec_args *args, u64 user_str)
-{
-    size_t room = min((size_t)EXEC_ARGS_MAX - args->used, (size_t)EXEC_ARG_MAX);
-    ssize_t len = arch_strncpy_from_user(args->buf + args->used, (const char *)user_str, room);
-
-    if (len < 0) {
-        return (int)len;
-    }
-    if ((size_t)len >= room) {
-        return -E2BIG;
-    }
-    args->buf[args->used + (size_t)len] = '\0';
-    args->used += (size_t)len + 1;
-    return 0;
-}
-
-// A NULL-terminated vector of strings; a NULL vector is an empty one, as on Linux.
-static int args_read(struct exec_args *args, u64 user_vec, unsigned *count)
-{
-    u64 str;
-
-    for (*count = 0; user_vec; (*count)++, user_vec += sizeof(u64)) {
-        int err;
-
-        if (arch_copy_from_user(&str, (const void *)user_vec, sizeof(str))) {
-            return -EFAULT;
-        }
-        if (!str) {
-            break;
-        }
-        if (args->argc + args->envc >= EXEC_WORDS_MAX) {
-            return -E2BIG;
-        }
-        err = args_add(args, str);
-        if (err) {
-            return err;
-        }
-        cond_resched();
-    }
-    return 0;
-}
-
 int exec_open(const char *path, struct file **out)
 {
-    struct file *file;
-    int err = vfs_open(path, O_RDONLY, 0, &file);
-
-    if (err) {
-        return err;
-    }
-    if ((file->inode->mode & S_IFMT) != S_IFREG || !(file->inode->mode & 0111)) {
-        file_put(file);
-        return -EACCES;
-    }
-    *out = file;
-    return 0;
+    return vfs_open_exec(AT_FDCWD, path, 0, out, NULL);
 }
 
 void exec_set_name(struct thread *t, const char *path)
@@ -319,28 +268,17 @@ static void exec_commit(struct file *file, const char *path, const struct exec_i
     arch_user_regs_init(current_trapframe(), img->entry, img->sp);
 }
 
-static s64 exec_run(const char *path, struct exec_args *args, const u64 *a)
+// file is used up.
+static s64 exec_file(struct file *file, const char *path, struct exec_args *args)
 {
     struct sighand *sighand;
     struct files *files;
     struct exec_image img;
-    struct file *file;
-    int err = args_read(args, a[1], &args->argc);
+    int err = exec_script(&file, path, args);
 
-    if (!err && args->argc == 0) {
-        args->buf[args->used++] = '\0'; // an empty argv[0], as Linux gives
-        args->argc = 1;
-    }
     if (!err) {
-        err = args_read(args, a[2], &args->envc);
+        err = exec_load(file, path, args, &img);
     }
-    if (!err) {
-        err = exec_open(path, &file);
-    }
-    if (err) {
-        return err;
-    }
-    err = exec_load(file, path, args, &img);
     if (err) {
         goto out_file;
     }
@@ -367,24 +305,84 @@ out_file:
     return err;
 }
 
-s64 sys_execve(const u64 *a)
+static int exec_path(u64 user_path, unsigned flags, char *path)
 {
-    struct exec_args args = {0};
-    char *path = kmalloc(EXEC_PATH_MAX, GFP_KERNEL);
-    ssize_t len;
-    s64 r = -ENOMEM;
+    ssize_t len = arch_strncpy_from_user(path, (const char *)user_path, EXEC_PATH_MAX);
 
-    args.buf = kmalloc(EXEC_ARGS_MAX, GFP_KERNEL);
-    if (!path || !args.buf) {
+    if (len < 0 || len >= EXEC_PATH_MAX) {
+        return len < 0 ? (int)len : -ENAMETOOLONG;
+    }
+    path[len] = '\0';
+    if (len == 0 && !(flags & AT_EMPTY_PATH)) {
+        return -ENOENT;
+    }
+    return 0;
+}
+
+// What execveat's descriptor and path name, and how the program is told of it: a path that begins
+// at a descriptor is found below /dev/fd.
+static int exec_name(int dirfd, char *path, struct file **out, unsigned flags, bool *path_gone)
+{
+    bool beside = path[0] != '/' && dirfd != AT_FDCWD;
+    char *rest = NULL;
+    int err = vfs_open_exec(dirfd, path, flags, out, path_gone);
+
+    *path_gone &= beside;
+    if (err || !beside) {
+        return err;
+    }
+    rest = kmalloc(EXEC_PATH_MAX, GFP_KERNEL);
+    if (!rest) {
+        file_put(*out);
+        return -ENOMEM;
+    }
+    strlcpy(rest, path, EXEC_PATH_MAX);
+    snprintf(path, EXEC_PATH_MAX, rest[0] ? "/dev/fd/%d/%s" : "/dev/fd/%d", dirfd, rest);
+    kfree(rest);
+    return 0;
+}
+
+static s64 exec_call(int dirfd, u64 user_path, u64 argv, u64 envp, unsigned flags)
+{
+    char *path = kmalloc(EXEC_PATH_MAX, GFP_KERNEL);
+    struct exec_args args;
+    struct file *file;
+    int err = exec_args_init(&args);
+
+    if (err || !path) {
+        err = -ENOMEM;
         goto out;
     }
-    len = arch_strncpy_from_user(path, (const char *)a[0], EXEC_PATH_MAX);
-    r = len < 0 ? len : len >= EXEC_PATH_MAX ? -ENAMETOOLONG : len == 0 ? -ENOENT : 0;
-    if (!r) {
-        r = exec_run(path, &args, a);
+    err = exec_path(user_path, flags, path);
+    if (!err) {
+        err = exec_name(dirfd, path, &file, flags, &args.path_gone);
     }
+    if (err) {
+        goto out;
+    }
+    err = exec_args_read(&args, argv, envp);
+    if (err) {
+        file_put(file);
+        goto out;
+    }
+    err = (int)exec_file(file, path, &args);
 out:
-    kfree(args.buf);
+    exec_args_free(&args);
     kfree(path);
-    return r;
+    return err;
+}
+
+s64 sys_execve(const u64 *a)
+{
+    return exec_call(AT_FDCWD, a[0], a[1], a[2], 0);
+}
+
+s64 sys_execveat(const u64 *a)
+{
+    unsigned flags = (unsigned)a[4];
+
+    if (flags & ~(unsigned)(AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW)) {
+        return -EINVAL;
+    }
+    return exec_call((int)a[0], a[1], a[2], a[3], flags);
 }

@@ -17,7 +17,7 @@
 #include <proc.h>
 #include <slab.h>
 
-#include "proc_priv.h"
+#include "exec_priv.h"
 
 #define RUN_FILE_MAX  (128u << 10)
 #define INIT_PATH_MAX 1024
@@ -153,6 +153,23 @@ static int init_launch(const struct exec_image *img, struct file *file, const ch
     return err;
 }
 
+// A script may be the first program, too (an initramfs's /init often is).
+static int init_load(struct file **file, struct exec_args *args, struct exec_image *img)
+{
+    char *path = kmalloc(EXEC_PATH_MAX, GFP_KERNEL);
+    int err = -ENOMEM;
+
+    if (path) {
+        strlcpy(path, args->buf, EXEC_PATH_MAX);
+        err = exec_script(file, path, args);
+    }
+    if (!err) {
+        err = exec_load(*file, path, args, img);
+    }
+    kfree(path);
+    return err;
+}
+
 // Errors end in a panic, so nothing is given back on the way there.
 // There is no program. Whoever waits at the host channel gets what a shell would say; without one
 // the machine has nothing to do, which is worth a stop that can be read.
@@ -171,8 +188,9 @@ static noreturn_fn void init_failed(const char *what, int err)
 
 void proc_start_init(void)
 {
-    struct exec_args args = {.buf = kmalloc(RUN_FILE_MAX + BOOT_CMDLINE_MAX, GFP_KERNEL)};
-    char run[8];
+    const size_t size = RUN_FILE_MAX + BOOT_CMDLINE_MAX;
+    struct exec_args args = {.buf = kmalloc(size, GFP_KERNEL), .size = size, .limit = 2 * size};
+    char run[INIT_PATH_MAX];
     struct exec_image img;
     struct file *file;
     const char *what = "out of memory";
@@ -188,7 +206,7 @@ void proc_start_init(void)
         memcpy(env, environment, sizeof(environment));
         args.used += sizeof(environment);
         args.envc = 3;
-        err = exec_load(file, args.buf, &args, &img);
+        err = init_load(&file, &args, &img);
     }
     if (!err) {
         err = init_launch(&img, file, args.buf, boot_arg("run", run, sizeof(run)));
