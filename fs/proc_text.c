@@ -8,6 +8,7 @@
 #include <k/string.h>
 #include <mm.h>
 #include <smp.h>
+#include <strace.h>
 #include <uapi/time.h>
 #include "proc_priv.h"
 
@@ -467,6 +468,30 @@ static int oom_adj_store(struct inode *i, const char *text)
     return 0;
 }
 
+static size_t strace_chunk(struct inode *i, u64 *pos, char *buf, size_t size)
+{
+    struct process *p = pid_process(i);
+    size_t n = p ? text_add(buf, size, 0, "%u\n", load_relaxed(&p->strace)) : 0;
+    if (p) {
+        process_put(p);
+    }
+    *pos = ~0ull;
+    return n;
+}
+
+static int strace_store(struct inode *i, const char *text)
+{
+    struct process *p = pid_process(i);
+    bool good = (text[0] == '0' || text[0] == '1') && !text[1];
+    if (p && good) {
+        strace_set(p, text[0] == '1');
+    }
+    if (p) {
+        process_put(p);
+    }
+    return !p ? -ESRCH : good ? 0 : -EINVAL;
+}
+
 // The same text for every process.
 static size_t fixed_chunk(u64 *pos, char *buf, size_t size, const char *text)
 {
@@ -526,6 +551,8 @@ static const struct pid_file files[] = {
     {"gid_map", 0444, .text = {.chunk = id_map_chunk}},
     {"mounts", 0444, .text = {.chunk = mounts_chunk}},
     {"faultline", 0444, .text = {.chunk = faultline_chunk}},
+    {"faultline_strace", 0644, .process_only = true,
+     .text = {.chunk = strace_chunk, .store = strace_store}},
     {"mountinfo", 0444, .text = {.chunk = mountinfo_chunk}},
 };
 

@@ -153,6 +153,7 @@ struct process {
                        // from it, and the orphans it gets are reaped by the kernel
     struct creds cred; // [P]
     struct proc_flags flags; // [P]
+    atomic_bool strace;      // [a] see strace.h; a child has its parent's
     struct itimers *timers;  // [P] NULL until the first one is made: kernel/itimer.c
 };
 

@@ -107,6 +107,7 @@ static void copy_state(struct process *p, struct process *from)
     p->cred = from->cred;
     cred_groups_get(p->cred.groups);
     p->flags = from->flags;
+    store_relaxed(&p->strace, load_relaxed(&from->strace));
     p->exe = from->exe ? file_get(from->exe) : NULL;
     p->arg_start = from->arg_start;
     p->arg_end = from->arg_end;

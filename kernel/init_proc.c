@@ -16,6 +16,7 @@
 #include <mm.h>
 #include <proc.h>
 #include <slab.h>
+#include <strace.h>
 
 #include "exec_priv.h"
 
@@ -131,6 +132,7 @@ static int init_launch(const struct exec_image *img, struct file *file, const ch
     p->env_start = img->env_start;
     p->env_end = img->env_end;
     p->start_stack = img->sp;
+    strace_set(p, boot_flag("strace"));
     p->fs = fs_ctx_create(NULL);
     p->sighand = sighand_create(NULL);
     err = init_files(p);

@@ -10,6 +10,7 @@
 #include <k/printk.h>
 #include <proc.h>
 #include <signal.h>
+#include <strace.h>
 #include <syscalls.h>
 
 #define NR_MAX 512
@@ -94,15 +95,10 @@ static bool is_restart(s64 r)
            r == -ERESTARTRESUME;
 }
 
-void syscall_dispatch(struct trapframe *f)
+static s64 syscall_run(u32 nr, const u64 *a, struct trapframe *f)
 {
-    u32 nr = (u32)trap_syscall_nr(f); // as on Linux, the upper half does not count
-    u64 a[6];
     s64 r;
 
-    for (unsigned i = 0; i < 6; i++) {
-        a[i] = trap_syscall_arg(f, i);
-    }
     if (likely(nr < NR_MAX && table[nr])) {
         r = table[nr](a);
         if (unlikely(is_restart(r))) {
@@ -112,5 +108,29 @@ void syscall_dispatch(struct trapframe *f)
     } else {
         r = syscall_unknown(nr, f);
     }
-    trap_set_result(f, r);
+    return r;
+}
+
+// The same with a line on the console.
+static cold s64 syscall_run_traced(u32 nr, const u64 *a, struct trapframe *f)
+{
+    struct strace_state *s = strace_enter(nr, a);
+    s64 r = syscall_run(nr, a, f);
+
+    if (s) {
+        strace_leave(s, r);
+    }
+    return r;
+}
+
+void syscall_dispatch(struct trapframe *f)
+{
+    u32 nr = (u32)trap_syscall_nr(f); // as on Linux, the upper half does not count
+    u64 a[6];
+
+    for (unsigned i = 0; i < 6; i++) {
+        a[i] = trap_syscall_arg(f, i);
+    }
+    trap_set_result(f, likely(!load_relaxed(&strace_any)) ? syscall_run(nr, a, f)
+                                                          : syscall_run_traced(nr, a, f));
 }
