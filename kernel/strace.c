@@ -13,10 +13,10 @@
 // does not return (exit) is shown before it runs. Two threads' lines do not mix, as each is one
 // printk.
 //
-// Letters of arguments: d l decimal, u unsigned, x hex, o octal, p address, f descriptor, A the same
-// or AT_FDCWD, s string, w bytes (length: next argument), r bytes the call fills in (length: its
-// result), a vector of strings, i two descriptors the call fills in, t timespec, S signal, others:
-// a set of flags or values of strace_names.c.
+// Letters of arguments: d l decimal, u unsigned, x hex, o octal, p address, f descriptor, A the
+// same or AT_FDCWD, s string, w bytes (length: next argument), r bytes the call fills in (length:
+// its result), a vector of strings, i two descriptors the call fills in, t timespec, S signal,
+// others: a set of flags or values of strace_names.c.
 #include <arch/uaccess.h>
 #include <k/errno.h>
 #include <k/printk.h>
