@@ -1,6 +1,6 @@
 // TEST: smp=1,2,4,8 timeout=240
-// fork while other threads store, fault, map and unmap (R20), fork that fails half way and exit with
-// faults in flight (R26). (Faultline only.)
+// fork while other threads store, fault, map and unmap (R20), fork that fails half way and exit
+// with faults in flight (R26). (Faultline only.)
 //
 //     parent    ladder [ p0 p1 ... p699 ]      clock [ n ]      stairs [ . . . . . . . . . ]
 //
@@ -8,8 +8,8 @@
 // order of its own. So at any instant the words along that order read k ... k, k-1 ... k-1; a child
 // that finds anything else was not given one instant. Beside it goes what the clock said: no word
 // may be later than the child's clock, whoever wrote it. A word in the parent that is not what its
-// writer left there is a lost store. The stairs are pages nobody has touched, some in leaf tables of
-// their own: n is written before n + 1.
+// writer left there is a lost store. The stairs are pages nobody has touched, some in leaf tables
+// of their own: n is written before n + 1.
 #include "race_test.h"
 #include <sys/wait.h>
 
