@@ -213,6 +213,8 @@ static void fadt_read(const struct table *t)
     bool hardware_reduced = flags & (1u << 20);
     struct table dsdt;
     acpi.have_fadt = true;
+    // IAPC_BOOT_ARCH, where bit 1 stands for the i8042, came with revision 3.
+    acpi.no_i8042 = field(t, 8, 1) >= 3 && !(field(t, 109, 2) & 2);
     if (hardware_reduced) {
         acpi.sleep_control = register_at(t, 244);
     } else {

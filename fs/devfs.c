@@ -5,7 +5,9 @@
 #include <k/string.h>
 #include <proc.h>
 #include <sched.h>
+#include <screen.h>
 #include <tty.h>
+#include <uart.h>
 #include "fd_priv.h"
 
 #define CHUNK 65536u
@@ -88,6 +90,14 @@ static const struct device {
     {"ptmx", 5, 2, 0666, &ptmx_fops},
 };
 
+// Programs look for a terminal by its name.
+static bool device_exists(const struct device *d)
+{
+    return d->fops == &tty_screen_fops   ? screen_present()
+           : d->fops == &tty_serial_fops ? uart_console.present
+                                         : true;
+}
+
 const struct file_ops *device_fops(u64 rdev)
 {
     for (unsigned i = 0; i < array_size(devices); i++) {
@@ -114,6 +124,9 @@ static int devfs_fill(struct inode *root)
     int err = 0;
     for (unsigned i = 0; i < array_size(devices) && !err; i++) {
         const struct device *d = &devices[i];
+        if (!device_exists(d)) {
+            continue;
+        }
         struct inode *node = inode_new(root->sb, S_IFCHR | d->mode);
         if (!node) {
             return -ENOMEM;

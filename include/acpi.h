@@ -53,6 +53,7 @@ struct acpi_info {
     u8 reset_value;
     u32 pm_timer; // I/O port, 0: none
     bool pm_timer_32bit;
+    bool no_i8042; // there is no keyboard controller
     // HPET
     paddr_t hpet_address; // 0: none
 };

@@ -18,6 +18,21 @@ struct boot_region {
     enum boot_region_kind kind;
 };
 
+// What can show text. address 0: nothing.
+enum boot_screen_kind {
+    BOOT_SCREEN_PIXELS, // a linear framebuffer
+    BOOT_SCREEN_TEXT,   // the VGA's text mode: width and height in characters
+};
+
+struct boot_screen {
+    paddr_t address;
+    enum boot_screen_kind kind;
+    u32 pitch_bytes, width, height;
+    u8 bits;                         // of a pixel: 15, 16, 24, 32
+    u8 red_pos, green_pos, blue_pos; // lowest bit of each colour
+    u8 red_bits, green_bits, blue_bits;
+};
+
 struct bootinfo {
     const char *loader; // "pvh", "multiboot2"
     char cmdline[BOOT_CMDLINE_MAX];
@@ -27,6 +42,7 @@ struct bootinfo {
     unsigned nr_reserved;
     paddr_t initramfs_start, initramfs_end; // 0,0: none
     paddr_t acpi_rsdp;                      // 0: none
+    struct boot_screen screen;
 };
 
 extern struct bootinfo bootinfo;

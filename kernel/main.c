@@ -19,6 +19,7 @@
 #include <page.h>
 #include <proc.h>
 #include <san.h>
+#include <screen.h>
 #include <sched.h>
 #include <signal.h>
 #include <slab.h>
@@ -81,6 +82,7 @@ noreturn_fn void kernel_main(void)
     rcu_init();
     sched_init();
     arch_init_late();
+    screen_init();
     if (!kthread_create("init", init_thread, NULL)) {
         panic("no memory for the first thread");
     }

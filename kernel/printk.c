@@ -11,6 +11,8 @@
 #include <k/atomic.h>
 #include <k/lock.h>
 #include <k/printk.h>
+#include <k/string.h>
+#include <screen.h>
 
 #define LINE_SIZE 512
 
@@ -20,9 +22,7 @@ static atomic_bool panicking;
 
 static void console_puts(const char *s)
 {
-    for (; *s; s++) {
-        arch_console_putc(*s);
-    }
+    arch_console_write(s, strlen(s));
 }
 
 static void print_prefixed(const char *s, u64 now, unsigned cpu)
@@ -31,12 +31,18 @@ static void print_prefixed(const char *s, u64 now, unsigned cpu)
 
     snprintf(prefix, sizeof(prefix), "[%5lu.%06lu %u] ", (unsigned long)(now / 1000000000),
              (unsigned long)(now / 1000 % 1000000), cpu);
-    for (; *s; s++) {
+    while (*s) {
+        size_t n = 0;
         if (!mid_line) {
             console_puts(prefix);
         }
-        arch_console_putc(*s);
-        mid_line = *s != '\n';
+        while (s[n] && s[n] != '\n') {
+            n++;
+        }
+        mid_line = s[n] != '\n';
+        n += !mid_line;
+        arch_console_write(s, n);
+        s += n;
     }
 }
 
@@ -70,6 +76,7 @@ void console_unlock_irq(unsigned long flags) NO_LOCK_ANALYSIS
 void printk_panic_begin(void)
 {
     store_seq(&panicking, true);
+    screen_panic_begin();
     if (mid_line) {
         arch_console_putc('\n');
         mid_line = false;

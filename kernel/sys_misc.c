@@ -1,5 +1,4 @@
 // Small system calls: who am I, what machine is this, limits, names, the end.
-#include <arch/boot.h>
 #include <arch/thread.h>
 #include <arch/time.h>
 #include <arch/uaccess.h>
@@ -89,25 +88,6 @@ s64 sys_getrandom(const u64 *a)
     memset(buf, 0, sizeof(buf));
     compiler_barrier();
     return done || !len ? (s64)done : -EFAULT;
-}
-
-s64 sys_reboot(const u64 *a)
-{
-    if ((u32)a[0] != REBOOT_MAGIC1) {
-        return -EINVAL;
-    }
-    switch ((u32)a[2]) {
-    case REBOOT_CMD_RESTART:
-        arch_reboot();
-    case REBOOT_CMD_HALT:
-    case REBOOT_CMD_POWER_OFF:
-        arch_poweroff();
-    case REBOOT_CMD_CAD_ON:
-    case REBOOT_CMD_CAD_OFF:
-        return 0;
-    default:
-        return -EINVAL;
-    }
 }
 
 // --- Limits and usage ----------------------------------------------------------------------------

@@ -10,6 +10,7 @@
 #include <bootinfo.h>
 #include <k/printk.h>
 #include <k/string.h>
+#include <screen.h>
 #include <uart.h>
 #include "irq.h"
 
@@ -19,7 +20,8 @@
 #define PM1_SCI_EN       1u
 #define PM1_SLEEP_ENABLE (1u << 13)
 #define SLEEP_ENABLE     (1u << 5) // reduced hardware
-#define STOP_LOOKS       100000    // how often to look for an effect
+#define VGA_TEXT_PA      0xb8000ul
+#define STOP_LOOKS       100000 // how often to look for an effect
 
 static volatile u8 *sleep_mapped, *reset_mapped;
 
@@ -27,6 +29,7 @@ static volatile u8 *sleep_mapped, *reset_mapped;
 
 void arch_console_write(const char *s, size_t n)
 {
+    screen_write_kernel(s, n);
     while (n > 0) {
         size_t plain = 0;
         while (plain < n && s[plain] != '\n') {
@@ -55,6 +58,35 @@ u8 arch_port_read8(u16 port)
 void arch_port_write8(u16 port, u8 value)
 {
     port_out8(port, value);
+}
+
+// --- Screen
+
+// Is the VGA in its colour text mode? The BIOS says so in its data area (mode number at 0x449,
+// columns, rows less one); the cursor's registers and the memory must then hold what is written,
+// because a machine without a VGA may have stale words there.
+static void vga_text_find(void)
+{
+    volatile u16 *cells = phys_to_virt(VGA_TEXT_PA);
+    u8 mode = *(volatile u8 *)phys_to_virt(0x449), cols = *(volatile u8 *)phys_to_virt(0x44a);
+    u8 rows = *(volatile u8 *)phys_to_virt(0x484);
+    u16 old = cells[0];
+    if ((mode & 0x7f) > 3 || cols < 40 || cols > 132 || rows < 20 || rows > 60) {
+        return;
+    }
+    port_out8(0x3d4, 0x0f); // cursor location, low
+    port_out8(0x3d5, 0x5a);
+    bool here = port_in8(0x3d4) == 0x0f && port_in8(0x3d5) == 0x5a;
+    cells[0] = 0x0741;
+    here &= cells[0] == 0x0741;
+    cells[0] = old;
+    if (here) {
+        bootinfo.screen = (struct boot_screen){.address = VGA_TEXT_PA,
+                                               .kind = BOOT_SCREEN_TEXT,
+                                               .pitch_bytes = cols * 2u,
+                                               .width = cols,
+                                               .height = rows + 1u};
+    }
 }
 
 // --- Start
@@ -90,6 +122,9 @@ void arch_init_early(void)
 {
     if (bootinfo.acpi_rsdp == 0) {
         bootinfo.acpi_rsdp = rsdp_find();
+    }
+    if (bootinfo.screen.address == 0) {
+        vga_text_find();
     }
     acpi_init();
     time_init();

@@ -32,6 +32,10 @@ mb2_header:
     .word 6, 0 /* modules on page boundaries */
     .long 8
     .balign 8
+    .word 5, 1 /* a framebuffer, if there is one: any size, 32 bits */
+    .long 20
+    .long 0, 0, 32
+    .balign 8
     .word 0, 0
     .long 8
 mb2_end:

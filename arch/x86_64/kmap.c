@@ -185,7 +185,7 @@ void mmu_init_root(void *root)
     }
 }
 
-void *mmu_map_device(paddr_t pa, u64 len)
+static void *map_device(paddr_t pa, u64 len, unsigned kind)
 {
     u64 lead = pa & (PAGE_SIZE - 1);
     vaddr_t start = device_next, end = start + page_align_up(lead + len);
@@ -197,10 +197,20 @@ void *mmu_map_device(paddr_t pa, u64 len)
         if (s == NULL) {
             return NULL;
         }
-        pte_write(s, pte_make(pa - lead + (a - start), PTE_P_READ | PTE_P_WRITE | PTE_P_DEVICE));
+        pte_write(s, pte_make(pa - lead + (a - start), PTE_P_READ | PTE_P_WRITE | kind));
     }
     device_next = end;
     return (char *)start + lead;
+}
+
+void *mmu_map_device(paddr_t pa, u64 len)
+{
+    return map_device(pa, len, PTE_P_DEVICE);
+}
+
+void *mmu_map_stream(paddr_t pa, u64 len)
+{
+    return map_device(pa, len, PTE_P_STREAM);
 }
 
 static bool direct_map_covers(paddr_t pa, u64 len)

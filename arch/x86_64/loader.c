@@ -144,6 +144,7 @@ enum mb2_type {
     MB2_CMDLINE = 1,
     MB2_MODULE = 3,
     MB2_MEMMAP = 6,
+    MB2_FRAMEBUFFER = 8,
     MB2_RSDP_OLD = 14,
     MB2_RSDP_NEW = 15,
 };
@@ -168,6 +169,41 @@ static void mb2_read_memmap(const struct mb2_tag *t)
     }
 }
 
+// 3.6.12. Kinds: 0 indexed colours, which we do not show; 1 direct colours; 2 text.
+struct mb2_framebuffer {
+    u32 type, size;
+    u64 address;
+    u32 pitch, width, height;
+    u8 bits, kind;
+    u16 reserved;
+    u8 red_pos, red_bits, green_pos, green_bits, blue_pos, blue_bits; // kind 1
+} __attribute__((packed));
+
+static void mb2_read_framebuffer(const struct mb2_framebuffer *f, u32 size)
+{
+    u32 common = __builtin_offsetof(struct mb2_framebuffer, red_pos);
+    if (size >= common && f->kind == 2) {
+        bootinfo.screen = (struct boot_screen){.address = f->address,
+                                               .kind = BOOT_SCREEN_TEXT,
+                                               .pitch_bytes = f->pitch,
+                                               .width = f->width,
+                                               .height = f->height};
+    } else if (size >= common + 6 && f->kind == 1) {
+        bootinfo.screen = (struct boot_screen){.address = f->address,
+                                               .kind = BOOT_SCREEN_PIXELS,
+                                               .pitch_bytes = f->pitch,
+                                               .width = f->width,
+                                               .height = f->height,
+                                               .bits = f->bits,
+                                               .red_pos = f->red_pos,
+                                               .red_bits = f->red_bits,
+                                               .green_pos = f->green_pos,
+                                               .green_bits = f->green_bits,
+                                               .blue_pos = f->blue_pos,
+                                               .blue_bits = f->blue_bits};
+    }
+}
+
 static void mb2_read_tag(const struct mb2_tag *t)
 {
     u32 len = t->size - sizeof(*t);
@@ -184,6 +220,9 @@ static void mb2_read_tag(const struct mb2_tag *t)
         if (len >= 8) {
             mb2_read_memmap(t);
         }
+        break;
+    case MB2_FRAMEBUFFER:
+        mb2_read_framebuffer((const void *)t, t->size);
         break;
     case MB2_RSDP_OLD:
     case MB2_RSDP_NEW: // the newer one follows the older one, or comes alone

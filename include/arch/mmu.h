@@ -18,6 +18,7 @@ enum pte_prot {
     PTE_P_EXEC = 4,
     PTE_P_USER = 8,
     PTE_P_DEVICE = 16, // uncached (kernel mappings of devices)
+    PTE_P_STREAM = 32, // stores may be gathered and pass each other (framebuffers)
 };
 
 // <asm/mmu.h> gives:
@@ -59,5 +60,7 @@ paddr_t mmu_kernel_root(void);
 // Map device memory [pa, pa+len) for the kernel, uncached. Boot and drivers' probe. NULL: no
 // memory.
 void *mmu_map_device(paddr_t pa, u64 len);
+// The same for a framebuffer: stores are gathered. Slow to read.
+void *mmu_map_stream(paddr_t pa, u64 len);
 
 #endif

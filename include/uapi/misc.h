@@ -63,7 +63,12 @@ struct uapi_sysinfo {
 #define PR_SET_VMA       0x53564d41
 
 #define REBOOT_MAGIC1        0xfee1deadu
+#define REBOOT_MAGIC2        0x28121969u
+#define REBOOT_MAGIC2A       0x05121996u
+#define REBOOT_MAGIC2B       0x16041998u
+#define REBOOT_MAGIC2C       0x20112000u
 #define REBOOT_CMD_RESTART   0x01234567u
+#define REBOOT_CMD_RESTART2  0xa1b2c3d4u
 #define REBOOT_CMD_HALT      0xcdef0123u
 #define REBOOT_CMD_POWER_OFF 0x4321fedcu
 #define REBOOT_CMD_CAD_ON    0x89abcdefu

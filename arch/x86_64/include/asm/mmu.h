@@ -82,6 +82,7 @@ static inline u64 pte_prot_bits(unsigned prot)
     v |= prot & PTE_P_EXEC ? 0 : PTE_NX;
     v |= prot & PTE_P_USER ? PTE_USER : PTE_GLOBAL | PTE_ACCESSED | PTE_DIRTY;
     v |= prot & PTE_P_DEVICE ? PTE_PCD | PTE_PWT : 0;
+    v |= prot & PTE_P_STREAM ? PTE_PWT : 0; // write combining: pat_init
     return v;
 }
 // A leaf of level 0. prot holds at least one of READ, WRITE and EXEC, each of which implies READ.
