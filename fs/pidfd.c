@@ -98,3 +98,55 @@ s64 sys_pidfd_open(const u64 *a)
     process_put(p);
     return r;
 }
+
+// pidfd_send_signal(2): flags must be 0; without a siginfo it is like kill.
+s64 sys_pidfd_send_signal(const u64 *a)
+{
+    struct process *p;
+    int err;
+
+    if (a[3]) {
+        return -EINVAL;
+    }
+    err = pidfd_process((int)a[0], &p, NULL);
+    if (err) {
+        return err;
+    }
+    err = process_has_ended(p) && process_is_reaped(p) ? -ESRCH
+                                                       : signal_from_user(p, (int)a[1], a[2]);
+    process_put(p);
+    return err;
+}
+
+// A descriptor of another process becomes one of ours (pidfd_getfd(2)); close-on-exec.
+s64 sys_pidfd_getfd(const u64 *a)
+{
+    struct process *p;
+    struct files *t;
+    struct file *f = NULL;
+    int err;
+
+    if ((u32)a[2]) {
+        return -EINVAL;
+    }
+    err = pidfd_process((int)a[0], &p, NULL);
+    if (err) {
+        return err;
+    }
+    t = process_get_files(p);
+    process_put(p);
+    if (!t) {
+        return -ESRCH;
+    }
+    if ((int)a[1] < 0 || files_next(t, (int)a[1], &f) != (int)a[1]) {
+        err = -EBADF;
+    }
+    files_put(t);
+    if (err) {
+        if (f) {
+            file_put(f);
+        }
+        return err;
+    }
+    return fd_install(f, O_CLOEXEC);
+}

@@ -155,6 +155,8 @@ struct process {
     struct proc_flags flags; // [P]
     atomic_bool strace;      // [a] see strace.h; a child has its parent's
     struct itimers *timers;  // [P] NULL until the first one is made: kernel/itimer.c
+    atomic_bool cpu_watch;   // [a] a tick has to look at its CPU time
+    u64 xcpu_ns;             // [P] CPU time of the next SIGXCPU
 };
 
 static inline struct task_ext *current_task(void)
@@ -206,6 +208,8 @@ int process_kill_others(void);
 // Is the current thread to end (a deadly signal, exit_group, another thread's execve)? Waits that
 // only that may end look at it; the state is SLEEPING then. Takes proc->lock.
 bool thread_kill_pending(void);
+// The way back to user mode, after a tick that found cpu_watch: CPU-time timers and limits. Sleeps.
+void itimers_cpu_check(void);
 // CPU time of the whole process.
 u64 process_runtime_ns(struct process *p);
 

@@ -114,6 +114,7 @@ enum cpu_work_bit {
     WORK_RESCHED = 1,     // the run queue has a better idea
     WORK_RCU_QS = 2,      // a grace period waits for this CPU to be quiescent
     WORK_RCU_CB = 4,      // callbacks may be ready
+    WORK_CPU_TIME = 16,   // the current process has a timer or limit on its CPU time
     WORK_RCU_BARRIER = 8, // rcu_barrier wants its callback queued here
 };
 DECLARE_PER_CPU(atomic_uint, cpu_work);

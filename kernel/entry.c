@@ -7,6 +7,7 @@
 #include <arch/trap.h>
 #include <k/rcu.h>
 #include <page.h>
+#include <proc.h>
 #include <sched.h>
 #include <signal.h>
 
@@ -18,6 +19,11 @@ bool return_to_user_pending(void)
 void return_to_user_work(struct trapframe *f)
 {
     cond_resched();
+    if (unlikely(load_relaxed(&this_cpu(cpu_work)) & WORK_CPU_TIME)) {
+        // Another CPU by now, or another process: then the next tick will ask again.
+        fetch_and_seq(&this_cpu(cpu_work), ~(unsigned)WORK_CPU_TIME);
+        itimers_cpu_check();
+    }
     if (signal_work_pending()) {
         signal_deliver(f);
     }

@@ -228,6 +228,7 @@ static void exec_commit(struct file *file, const char *path, const struct exec_i
 
     task_release_user(self->ext); // writes to the old address space
     files_close_on_exec(files ? files : p->files);
+    itimers_exec(p);
     task_become_leader(self->ext);
     self->ext->saved_mask_valid = false;
     spin_lock(&p->lock); // kernel/look.c looks from other processes

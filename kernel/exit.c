@@ -70,6 +70,7 @@ static void process_release(struct process *p)
     if (!last) {
         return;
     }
+    itimers_exit(p);
     if (files) {
         files_put(files);
     }

@@ -124,6 +124,16 @@ bool process_has_ended(struct process *p)
     return ended;
 }
 
+bool process_is_reaped(struct process *p)
+{
+    bool reaped;
+
+    spin_lock(&proc_table_lock);
+    reaped = p->reaped;
+    spin_unlock(&proc_table_lock);
+    return reaped;
+}
+
 // --- The end -------------------------------------------------------------------------------------
 
 void family_reap_locked(struct process *p)
@@ -201,7 +211,7 @@ void family_thread_left_locked(struct process *p, s32 tid)
 static void child_give_away_locked(struct process *c, struct process *from, struct process *to)
 {
     struct sigqueue *none = NULL;
-    bool stray = to->is_program;
+    bool stray = to->is_program && !to->subreaper; // as a subreaper it knows of them
 
     list_del(&c->sibling);
     list_add_tail(&to->children, &c->sibling);

@@ -32,6 +32,7 @@
 #include <proc.h>
 #include <signal.h>
 #include <slab.h>
+#include <syscalls.h>
 #include <uapi/sched.h>
 
 #include "clone_priv.h"
@@ -108,6 +109,7 @@ static void copy_state(struct process *p, struct process *from)
     cred_groups_get(p->cred.groups);
     p->flags = from->flags;
     store_relaxed(&p->strace, load_relaxed(&from->strace));
+    store_relaxed(&p->cpu_watch, p->rlimit[RLIMIT_CPU].cur != RLIM_INFINITY);
     p->exe = from->exe ? file_get(from->exe) : NULL;
     p->arg_start = from->arg_start;
     p->arg_end = from->arg_end;
@@ -217,6 +219,55 @@ static void child_discard(struct task_ext *child)
     mm_put(mm);
     kfree(child->vfork);
     task_free(child);
+}
+
+// --- unshare -------------------------------------------------------------------------------------
+
+// Own copies of what CLONE_FILES and CLONE_FS made common with other processes. What the threads of
+// one process share cannot be taken apart here, so it is for processes with one thread.
+s64 sys_unshare(const u64 *a)
+{
+    struct process *p = current_process();
+    struct files *files = NULL;
+    struct fs_ctx *fs = NULL;
+
+    if (a[0] & ~(CLONE_FILES | CLONE_FS | CLONE_SYSVSEM)) {
+        return syscall_missing("unshare of namespaces, memory or threads", -EINVAL);
+    }
+    if (p->nr_threads > 1) {
+        return syscall_missing("unshare by one of several threads", -EINVAL);
+    }
+    if ((a[0] & CLONE_FILES) && files_copy(p->files, &files)) {
+        return -ENOMEM;
+    }
+    if (a[0] & CLONE_FS) {
+        fs = fs_ctx_create(p->fs);
+        if (!fs) {
+            if (files) {
+                files_put(files);
+            }
+            return -ENOMEM;
+        }
+    }
+    spin_lock(&p->lock);
+    if (files) {
+        struct files *old = p->files;
+
+        p->files = files;
+        files = old;
+    }
+    if (fs) {
+        struct fs_ctx *old = p->fs;
+
+        p->fs = fs;
+        fs = old;
+    }
+    spin_unlock(&p->lock);
+    if (files) {
+        files_put(files);
+    }
+    fs_ctx_put(fs);
+    return 0;
 }
 
 // --- The call ------------------------------------------------------------------------------------

@@ -43,9 +43,10 @@ void cred_groups_put(struct cred_groups *g); // NULL is allowed; no sleep
 
 // --- itimer.c
 
-void itimers_exit(struct process *p);    // the last thread: all timers go
-void itimers_exec(struct process *p);    // POSIX timers go, interval timers stay
-bool itimers_cpu_due(struct process *p); // signal_deliver: look at the CPU-time timers
+void itimers_exit(struct process *p); // the last thread: all timers go
+void itimers_exec(struct process *p); // POSIX timers go, interval timers stay
+// A signal of a POSIX timer was taken from the queue. proc->lock held.
+void itimers_signal_taken_locked(struct process *p, const struct ksiginfo *info);
 
 // --- family.c: parents and children. The table lock is held by the caller of all _locked ones.
 
@@ -85,6 +86,9 @@ void vfork_release(struct task_ext *t); // the task no longer uses its parent's 
 
 // A new descriptor of the current process that stands for p. flags: O_NONBLOCK or 0. Or errno.
 bool process_has_ended(struct process *p); // family.c: it is a zombie, or gone
+bool process_is_reaped(struct process *p);
+// sys_signal.c: sig with the siginfo at this user address, 0: as kill sends it.
+int signal_from_user(struct process *p, int sig, u64 info);
 int pidfd_create(struct process *p, u32 flags);
 void pidfd_discard(int fd); // close it again
 // The process a descriptor stands for, counted, and the descriptor's O_* flags (flags may be

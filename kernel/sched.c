@@ -35,6 +35,7 @@
 #include <k/assert.h>
 #include <k/printk.h>
 #include <k/rcu.h>
+#include <proc.h>
 #include <k/string.h>
 #include <mm.h>
 #include <page.h>
@@ -367,6 +368,9 @@ void sched_tick(bool from_user)
         return;
     }
     tick_count(t, from_user);
+    if (t->proc && load_relaxed(&t->proc->cpu_watch)) {
+        fetch_or_seq(&this_cpu(cpu_work), WORK_CPU_TIME);
+    }
     if (load_relaxed(&rq->nr) > 0 && clock_ns() + SLICE_FUZZ_NS >= t->slice_end_ns) {
         sched_set_need_resched();
     }

@@ -433,6 +433,9 @@ static int pending_take_locked(struct process *p, struct sigpending *from, u64 s
         list_del(&first->link);
         p->nr_sigqueue--;
         sigqueue_free(first);
+        if (info->code == SI_TIMER) {
+            itimers_signal_taken_locked(p, info);
+        }
     }
     if (!more) {
         from->set &= ~SIG_BIT(sig);

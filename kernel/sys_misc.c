@@ -108,6 +108,9 @@ static int limit_swap(struct process *p, unsigned which, const struct uapi_rlimi
         err = -EPERM; // root may raise the hard limit, too
     } else if (from) {
         p->rlimit[which] = *from;
+        if (which == RLIMIT_CPU) {
+            store_relaxed(&p->cpu_watch, true);
+        }
     }
     spin_unlock(&p->lock);
     return err;
@@ -227,36 +230,4 @@ s64 sys_times(const u64 *a)
         return -EFAULT;
     }
     return (s64)(clock_ns() / tick_ns);
-}
-
-// --- prctl ---------------------------------------------------------------------------------------
-
-static s64 name_set(u64 from)
-{
-    char name[16] = {0};
-    ssize_t n = arch_strncpy_from_user(name, (const char *)from, sizeof(name) - 1);
-
-    if (n < 0) {
-        return n;
-    }
-    name[sizeof(name) - 1] = '\0';
-    return task_set_name(current_process(), current_task()->tid, name);
-}
-
-s64 sys_prctl(const u64 *a)
-{
-    switch ((int)a[0]) {
-    case PR_SET_NAME:
-        return name_set(a[1]);
-    case PR_GET_NAME:
-        return arch_copy_to_user((void *)a[1], current_thread()->name, 16) ? -EFAULT : 0;
-    case PR_GET_DUMPABLE:
-        return 1;
-    case PR_SET_DUMPABLE:
-        return a[1] > 1 ? -EINVAL : 0;
-    case PR_SET_PDEATHSIG:
-        return a[1] > 64 ? -EINVAL : 0; // there is no parent that could die
-    default:
-        return syscall_missing("prctl: this option", -EINVAL);
-    }
 }

@@ -125,6 +125,65 @@ s64 sys_sched_setparam(const u64 *a)
     return policy_set((s32)a[0], SCHED_OTHER, a[1]);
 }
 
+struct uapi_sched_attr {
+    u32 size, policy;
+    u64 flags;
+    s32 nice;
+    u32 priority;
+    u64 runtime, deadline, period;
+    u32 util_min, util_max;
+};
+#define SCHED_ATTR_SIZE_MIN 48
+
+// What it is set to is checked, and then the default is what it stays.
+s64 sys_sched_setattr(const u64 *a)
+{
+    struct uapi_sched_attr attr = {0};
+    u32 size;
+    int err;
+
+    if (!a[1] || (s32)a[0] < 0 || a[2]) {
+        return -EINVAL;
+    }
+    if (arch_copy_from_user(&size, (const void *)a[1], sizeof(size))) {
+        return -EFAULT;
+    }
+    size = size ? size : SCHED_ATTR_SIZE_MIN;
+    if (size < SCHED_ATTR_SIZE_MIN || size > sizeof(attr)) {
+        return -E2BIG;
+    }
+    if (arch_copy_from_user(&attr, (const void *)a[1], size)) {
+        return -EFAULT;
+    }
+    err = affinity_of((s32)a[0], NULL);
+    if (err) {
+        return err;
+    }
+    if (attr.policy == SCHED_FIFO || attr.policy == SCHED_RR || attr.policy == SCHED_DEADLINE) {
+        return syscall_missing("real-time scheduling", -EPERM);
+    }
+    if (attr.policy != SCHED_OTHER && attr.policy != SCHED_BATCH && attr.policy != SCHED_IDLE) {
+        return -EINVAL;
+    }
+    return attr.priority ? -EINVAL : 0;
+}
+
+s64 sys_sched_getattr(const u64 *a)
+{
+    struct uapi_sched_attr attr = {.policy = SCHED_OTHER, .util_max = 1024};
+    int err;
+
+    if (!a[1] || (s32)a[0] < 0 || a[3] || (u32)a[2] < SCHED_ATTR_SIZE_MIN || a[2] > PAGE_SIZE) {
+        return -EINVAL;
+    }
+    err = affinity_of((s32)a[0], NULL);
+    if (err) {
+        return err;
+    }
+    attr.size = min((u32)a[2], (u32)sizeof(attr));
+    return arch_copy_to_user((void *)a[1], &attr, attr.size) ? -EFAULT : 0;
+}
+
 static s64 priority_limit(int policy, s64 realtime)
 {
     switch (policy) {

@@ -168,6 +168,23 @@ static bool siginfo_is_forged(const struct ksiginfo *info, s32 tgid)
     return (info->code >= 0 || info->code == SI_TKILL) && tgid != current_process()->pid;
 }
 
+int signal_from_user(struct process *p, int sig, u64 from)
+{
+    struct ksiginfo info = info_of_caller(sig, SI_USER);
+    int err = 0;
+
+    if (sig < 0 || sig > NR_SIGNALS) {
+        return -EINVAL;
+    }
+    if (from) {
+        err = siginfo_from_user(from, sig, &info);
+    }
+    if (!err && from && siginfo_is_forged(&info, p->pid)) {
+        err = -EPERM;
+    }
+    return err || !sig ? err : signal_send_process(p, &info);
+}
+
 s64 sys_rt_sigqueueinfo(const u64 *a)
 {
     int sig = (int)a[1];

@@ -40,7 +40,7 @@ int clock_read_ns(int clock, u64 *ns)
 
 // Clock numbers of other threads and processes (clock_getcpuclockid): negative, the low three bits
 // say what, the rest is ~id. Only our own.
-static int clock_decode(s32 clock)
+int clock_decode(s32 clock)
 {
     s32 id = ~(clock >> 3);
 

@@ -8,4 +8,7 @@
 // `clock`, otherwise a distance from now. -EFAULT, -EINVAL (not a time, or no such clock).
 int deadline_from_user(u64 timespec, int clock, bool absolute, u64 *deadline_ns);
 
+// Clock numbers of other threads and processes become ours (clock_getcpuclockid(3)); -1: not ours.
+int clock_decode(s32 clock);
+
 #endif

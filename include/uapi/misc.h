@@ -55,13 +55,6 @@ struct uapi_sysinfo {
 #define GRND_RANDOM   2
 #define GRND_INSECURE 4
 
-#define PR_SET_PDEATHSIG 1
-#define PR_GET_DUMPABLE  3
-#define PR_SET_DUMPABLE  4
-#define PR_SET_NAME      15
-#define PR_GET_NAME      16
-#define PR_SET_VMA       0x53564d41
-
 #define REBOOT_MAGIC1        0xfee1deadu
 #define REBOOT_MAGIC2        0x28121969u
 #define REBOOT_MAGIC2A       0x05121996u

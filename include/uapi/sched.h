@@ -32,11 +32,12 @@ struct uapi_clone_args {
 };
 #define CLONE_ARGS_SIZE_MIN 64
 
-#define SCHED_OTHER 0
-#define SCHED_FIFO  1
-#define SCHED_RR    2
-#define SCHED_BATCH 3
-#define SCHED_IDLE  5
+#define SCHED_OTHER    0
+#define SCHED_FIFO     1
+#define SCHED_RR       2
+#define SCHED_BATCH    3
+#define SCHED_IDLE     5
+#define SCHED_DEADLINE 6
 
 #define MEMBARRIER_CMD_QUERY                      0
 #define MEMBARRIER_CMD_GLOBAL                     1

@@ -1,0 +1,217 @@
+// prctl: what a process may say about itself. Options of Linux that have no meaning here are
+// refused as a Linux built without them does, with one line on the console.
+#include <arch/thread.h>
+#include <arch/uaccess.h>
+#include <k/errno.h>
+#include <k/string.h>
+#include <proc.h>
+#include <syscalls.h>
+#include <uapi/misc.h>
+#include <uapi/prctl.h>
+
+#include "proc_priv.h"
+
+#define CAP_LAST 40
+
+static s64 name_set(u64 from)
+{
+    char name[16] = {0};
+    ssize_t n = arch_strncpy_from_user(name, (const char *)from, sizeof(name) - 1);
+
+    if (n < 0) {
+        return n;
+    }
+    name[sizeof(name) - 1] = '\0';
+    return task_set_name(current_process(), current_task()->tid, name);
+}
+
+static s64 int_to_user(u64 to, int value)
+{
+    return arch_copy_to_user((void *)to, &value, sizeof(value)) ? -EFAULT : 0;
+}
+
+// What belongs to the family tree.
+static s64 prctl_family(int option, u64 arg)
+{
+    struct process *p = current_process();
+    s64 r = 0;
+    int value;
+
+    if (option == PR_SET_PDEATHSIG && arg > NR_SIGNALS) {
+        return -EINVAL;
+    }
+    spin_lock(&proc_table_lock);
+    switch (option) {
+    case PR_SET_PDEATHSIG:
+        p->pdeath_signal = (u8)arg;
+        break;
+    case PR_SET_CHILD_SUBREAPER:
+        p->subreaper = arg;
+        break;
+    default:
+        break;
+    }
+    value = option == PR_GET_PDEATHSIG ? p->pdeath_signal : p->subreaper;
+    spin_unlock(&proc_table_lock);
+    if (option == PR_GET_PDEATHSIG || option == PR_GET_CHILD_SUBREAPER) {
+        r = int_to_user(arg, value);
+    }
+    return r;
+}
+
+static s64 prctl_flag_locked(struct process *p, int option, const u64 *a)
+{
+    struct proc_flags *f = &p->flags;
+
+    switch (option) {
+    case PR_GET_DUMPABLE:
+        return f->dumpable;
+    case PR_SET_DUMPABLE:
+        f->dumpable = a[1] > 1 ? f->dumpable : (u32)a[1];
+        return a[1] > 1 ? -EINVAL : 0;
+    case PR_GET_KEEPCAPS:
+        return f->keep_caps;
+    case PR_SET_KEEPCAPS:
+        f->keep_caps = a[1] > 1 ? f->keep_caps : a[1];
+        return a[1] > 1 ? -EINVAL : 0;
+    case PR_GET_NO_NEW_PRIVS:
+        return a[1] || a[2] || a[3] || a[4] ? -EINVAL : f->no_new_privs;
+    case PR_SET_NO_NEW_PRIVS:
+        if (a[1] != 1 || a[2] || a[3] || a[4]) {
+            return -EINVAL;
+        }
+        f->no_new_privs = true;
+        return 0;
+    case PR_GET_THP_DISABLE:
+        return a[1] || a[2] || a[3] || a[4] ? -EINVAL : f->thp_disable;
+    case PR_SET_THP_DISABLE:
+        if (a[2] || a[3] || a[4]) {
+            return -EINVAL;
+        }
+        f->thp_disable = a[1];
+        return 0;
+    case PR_GET_TIMERSLACK:
+        return (s64)f->timer_slack_ns;
+    case PR_SET_TIMERSLACK:
+        f->timer_slack_ns = a[1] ? a[1] : 50000;
+        return 0;
+    default:
+        return -EINVAL;
+    }
+}
+
+static s64 ambient_locked(struct creds *c, u64 what, u64 cap)
+{
+    u64 bit = cap <= CAP_LAST ? 1ull << cap : 0;
+
+    if (what == PR_CAP_AMBIENT_CLEAR_ALL) {
+        c->cap_ambient = 0;
+        return cap ? -EINVAL : 0;
+    }
+    if (!bit) {
+        return -EINVAL;
+    }
+    switch (what) {
+    case PR_CAP_AMBIENT_IS_SET:
+        return (c->cap_ambient & bit) != 0;
+    case PR_CAP_AMBIENT_RAISE:
+        if (!(c->cap_permitted & c->cap_inheritable & bit)) {
+            return -EPERM;
+        }
+        c->cap_ambient |= bit;
+        return 0;
+    case PR_CAP_AMBIENT_LOWER:
+        c->cap_ambient &= ~bit;
+        return 0;
+    default:
+        return -EINVAL;
+    }
+}
+
+static s64 prctl_caps_locked(struct process *p, int option, const u64 *a)
+{
+    struct creds *c = &p->cred;
+
+    switch (option) {
+    case PR_CAPBSET_READ:
+        return a[1] > CAP_LAST ? -EINVAL : (s64)(c->cap_bounding >> a[1] & 1);
+    case PR_CAPBSET_DROP:
+        c->cap_bounding &= a[1] > CAP_LAST ? ~0ull : ~(1ull << a[1]);
+        return a[1] > CAP_LAST ? -EINVAL : 0;
+    case PR_GET_SECUREBITS:
+        return c->securebits;
+    case PR_SET_SECUREBITS:
+        c->securebits = (u32)a[1] & 0xff;
+        return a[1] & ~0xffull ? -EPERM : 0;
+    default:
+        return ambient_locked(c, a[1], a[2]);
+    }
+}
+
+// What can only have one value here.
+static s64 prctl_constant(int option, const u64 *a)
+{
+    switch (option) {
+    case PR_GET_TIMING:
+    case PR_GET_SECCOMP: // mode 0: none
+        return 0;
+    case PR_SET_TIMING:
+        return a[1] ? -EINVAL : 0;
+    case PR_GET_TSC:
+        return int_to_user(a[1], PR_TSC_ENABLE);
+    case PR_SET_TSC:
+        return a[1] == PR_TSC_ENABLE ? 0 : syscall_missing("prctl: switching rdtsc off", -EINVAL);
+    case PR_MCE_KILL_GET:
+        return a[1] || a[2] || a[3] || a[4] ? -EINVAL : PR_MCE_KILL_DEFAULT;
+    case PR_SET_VMA:
+        return -EINVAL; // a Linux without CONFIG_ANON_VMA_NAME; the C library asks often
+    default:
+        return syscall_missing("prctl: this option", -EINVAL);
+    }
+}
+
+s64 sys_prctl(const u64 *a)
+{
+    struct process *p = current_process();
+    int option = (int)a[0];
+    s64 r;
+
+    switch (option) {
+    case PR_SET_NAME:
+        return name_set(a[1]);
+    case PR_GET_NAME:
+        return arch_copy_to_user((void *)a[1], current_thread()->name, 16) ? -EFAULT : 0;
+    case PR_GET_TID_ADDRESS:
+        return arch_copy_to_user((void *)a[1], &current_task()->clear_child_tid, 8) ? -EFAULT : 0;
+    case PR_SET_PDEATHSIG:
+    case PR_GET_PDEATHSIG:
+    case PR_SET_CHILD_SUBREAPER:
+    case PR_GET_CHILD_SUBREAPER:
+        return prctl_family(option, a[1]);
+    case PR_GET_DUMPABLE:
+    case PR_SET_DUMPABLE:
+    case PR_GET_KEEPCAPS:
+    case PR_SET_KEEPCAPS:
+    case PR_GET_NO_NEW_PRIVS:
+    case PR_SET_NO_NEW_PRIVS:
+    case PR_GET_THP_DISABLE:
+    case PR_SET_THP_DISABLE:
+    case PR_GET_TIMERSLACK:
+    case PR_SET_TIMERSLACK:
+        spin_lock(&p->lock);
+        r = prctl_flag_locked(p, option, a);
+        spin_unlock(&p->lock);
+        return r;
+    case PR_CAPBSET_READ:
+    case PR_CAPBSET_DROP:
+    case PR_GET_SECUREBITS:
+    case PR_SET_SECUREBITS:
+    case PR_CAP_AMBIENT:
+        spin_lock(&p->lock);
+        r = prctl_caps_locked(p, option, a);
+        spin_unlock(&p->lock);
+        return r;
+    default:
+        return prctl_constant(option, a);
+    }
+}
