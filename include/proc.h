@@ -45,6 +45,8 @@ struct task_ext {
     bool saved_mask_valid;      // [S]
     struct uapi_stack altstack; // [S]
 
+    u32 mempolicy;          // [S] set_mempolicy
+    u64 mempolicy_nodes;    // [S]
     s64 restart;            // [S] the -ERESTART code of the system call in progress, 0: none
     u64 resume_deadline_ns; // [S] of a timed wait that starts again, 0: none
     struct vfork *vfork;    // [S] who waits until it leaves its parent's address space; NULL: none

@@ -118,6 +118,12 @@ static int advise_fork(struct mm *mm, struct vma *v, vaddr_t start, vaddr_t end,
 {
     u32 flags = v->flags;
     switch (*(int *)arg) {
+    case MADV_COLD:
+    case MADV_PAGEOUT:
+        if (flags & VMA_LOCKED) {
+            return -EINVAL; // as Linux
+        }
+        break;
     case MADV_DONTFORK:
         flags |= VMA_DONTFORK;
         break;

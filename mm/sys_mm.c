@@ -4,7 +4,9 @@
 #include <k/errno.h>
 #include <mm.h>
 #include <syscalls.h>
+#include <scheme.h>
 #include <uapi/mman.h>
+#include "mm_priv.h"
 
 s64 sys_mmap(const u64 *a)
 {
@@ -85,4 +87,64 @@ s64 sys_munlockall(const u64 *a)
 {
     (void)a;
     return mm_munlockall(current_mm());
+}
+
+// ---- Protection keys: the CPU's feature is not turned on, so there are none to give out. ---------
+
+s64 sys_pkey_alloc(const u64 *a)
+{
+    return a[0] || a[1] & ~3ull ? -EINVAL : -ENOSPC;
+}
+
+s64 sys_pkey_free(const u64 *a)
+{
+    (void)a;
+    return -EINVAL;
+}
+
+s64 sys_pkey_mprotect(const u64 *a)
+{
+    return (s32)a[3] == -1 ? sys_mprotect(a) : -EINVAL;
+}
+
+// ---- remap_file_pages ---------------------------------------------------------------------------
+
+// The file and protection of the shared mapping at addr, of which [addr, end) must be a part.
+static int remap_look(struct mm *mm, vaddr_t addr, vaddr_t end, struct file **file, unsigned *prot)
+{
+    struct edit e;
+    int err = edit_begin(&e, mm);
+    if (err) {
+        return err;
+    }
+    const struct vma *v = vma_find(mm, addr);
+    if (v && v->file && (v->flags & VMA_SHARED) && end <= v->end) {
+        *file = file_get(v->file);
+        *prot = (v->flags & VMA_READ ? PROT_READ : 0) | (v->flags & VMA_WRITE ? PROT_WRITE : 0) |
+                (v->flags & VMA_EXEC ? PROT_EXEC : 0);
+    } else {
+        err = -EINVAL;
+    }
+    edit_end(&e);
+    return err;
+}
+
+// As Linux since 4.0: a mapping of other pages in the place of this one.
+s64 sys_remap_file_pages(const u64 *a)
+{
+    vaddr_t start = page_align_down(a[0]), end = start + (a[1] & PAGE_MASK);
+    unsigned prot;
+    struct file *file;
+    if (a[2] || end <= start || a[3] + ((end - start) >> PAGE_SHIFT) < a[3] ||
+        a[3] >= 1ull << (64 - PAGE_SHIFT)) {
+        return -EINVAL;
+    }
+    int err = remap_look(current_mm(), start, end, &file, &prot);
+    if (err) {
+        return err;
+    }
+    unsigned flags = MAP_SHARED | MAP_FIXED | MAP_POPULATE | ((unsigned)a[4] & MAP_NONBLOCK);
+    s64 r = mm_mmap(current_mm(), start, end - start, prot, flags, file, a[3] << PAGE_SHIFT);
+    file_put(file);
+    return r < 0 ? r : 0;
 }
