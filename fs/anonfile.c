@@ -1,7 +1,7 @@
 // Open files that no path leads to: what eventfd, timerfd, signalfd and epoll return.
 //
 // They share one inode, which has a mode and times for fstat and nothing else; what they are is in
-// file->private and in their operations.
+// file->private and in their operations. Sockets have an inode each.
 #include <k/assert.h>
 #include <k/string.h>
 #include "fs_priv.h"
@@ -24,4 +24,21 @@ int anon_file_open(const char *name, const struct file_ops *ops, unsigned flags,
         memcpy(path, name, n);
     }
     return file_open_ops(anon_inode, ops, flags, path, private, out);
+}
+
+static struct super sock_super = {.type = "sockfs", .magic = 0x534f434b};
+
+int sock_file_open(const struct file_ops *ops, unsigned flags, void *private, struct file **out)
+{
+    struct inode *i = inode_new(&sock_super, S_IFSOCK | 0777);
+    char *path = i ? kmalloc(32, GFP_KERNEL) : NULL;
+    if (!i) {
+        return -ENOMEM;
+    }
+    if (path) {
+        text_add(path, 32, 0, "socket:[%lu]", i->ino);
+    }
+    int err = file_open_ops(i, ops, flags, path, private, out);
+    inode_put(i);
+    return err;
 }

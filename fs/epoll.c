@@ -13,9 +13,9 @@
 //     q->lock of a watched file, in a wake-up:
 //         ep->ready_lock, ep->wait, ep->poll_wait
 //
-// Epolls in epolls. An inner epoll's wake-up takes the locks of the outer one inside its own; asking
-// an inner one takes its ep->lock inside the outer's. Both orders follow the graph, which has no
-// circle, so there is no deadlock; to show it to the rank checker each epoll's locks are ranked by
+// Epolls in epolls. An inner epoll's wake-up takes the locks of the outer one inside its own;
+// asking an inner one takes its ep->lock inside the outer's. Both orders follow the graph, which has
+// no circle, so there is no deadlock; to show it to the rank checker each one's locks are ranked by
 // its level: 0 for one that watches no epoll, else one more than the highest it watches.
 //
 // The end of a file. An item holds no reference to its file: closing the last descriptor must end
@@ -415,7 +415,7 @@ void epoll_file_gone(struct file *f)
 // ---- Epolls in epolls
 // -----------------------------------------------------------------------------
 
-// links_lock held. How many epolls stand above this one, or LEVEL_MAX and more: too many, or `inner`
+// links_lock held. How many epolls stand above this one; more than LEVEL_MAX: too many, or `inner`
 // is among them.
 static unsigned height_locked(const struct epoll *ep, const struct epoll *inner)
 {

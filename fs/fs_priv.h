@@ -120,6 +120,7 @@ const struct file_ops *device_fops(u64 rdev); // NULL: no such device
 // The two ends of a new pipe. flags: O_NONBLOCK.
 int pipe_open_both(struct file **rd, struct file **wr, unsigned flags);
 extern const struct file_ops hoststream_fops;
+struct inode *fifo_new(struct super *sb, u32 mode); // a named one; NULL: no memory
 
 // --- text.c: files with generated text ---
 struct text_ops {

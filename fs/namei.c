@@ -307,6 +307,14 @@ static int lookup_path(struct inode *start, const char *path, unsigned how, stru
     return err;
 }
 
+int vfs_find(const char *path, struct inode **out)
+{
+    struct inode *start = path[0] == '/' ? NULL : cwd_get();
+    int err = lookup_path(start, path, LOOKUP_FOLLOW, out);
+    inode_put(start);
+    return err;
+}
+
 int lookup_at(int dirfd, u64 user, unsigned how, struct inode **out)
 {
     struct inode *start;

@@ -20,6 +20,7 @@ struct pipe {
     struct mutex lock;            // RANK_PIPE
     atomic_uint head, tail;       // [a], written under lock: bytes ever written, ever read
     atomic_uint readers, writers; // [a] open ends
+    atomic_uint readers_ever, writers_ever; // [a] opened so far
     struct waitq rd_wait, wr_wait;
     u8 *buf;
 };
@@ -66,7 +67,7 @@ static ssize_t pipe_read(struct file *f, void *buf, size_t n, u64 *pos)
         store_release(&p->tail, load_relaxed(&p->tail) + (unsigned)done);
         mutex_unlock(&p->lock);
         if (some) {
-            waitq_wake_all(&p->wr_wait);
+            waitq_wake_all_for(&p->wr_wait, POLLOUT);
             return done ? (ssize_t)done : -EFAULT;
         }
         if (last) {
@@ -104,7 +105,7 @@ static ssize_t pipe_write_some(struct pipe *p, const u8 *buf, size_t n, bool tog
     }
     mutex_unlock(&p->lock);
     if (r > 0) {
-        waitq_wake_all(&p->rd_wait);
+        waitq_wake_all_for(&p->rd_wait, POLLIN);
     }
     return r;
 }
@@ -150,7 +151,9 @@ static unsigned pipe_poll(struct file *f, struct pollq *pt)
         poll_wait(pt, &p->wr_wait);
     }
     if (mode != O_WRONLY) {
-        bool last = load_acquire(&p->writers) == 0;
+        // A named pipe that no writer has opened since we did has not ended.
+        bool last = load_acquire(&p->writers) == 0 &&
+                    load_relaxed(&p->writers_ever) != (unsigned)(uintptr_t)f->private;
         events |= pipe_used(p) ? POLLIN | POLLRDNORM : 0;
         events |= last ? POLLHUP : 0;
     }
@@ -174,11 +177,14 @@ static int pipe_open(struct inode *i, struct file *f)
 {
     struct pipe *p = i->private;
     unsigned mode = load_relaxed(&f->flags) & O_ACCMODE;
+    f->private = (void *)(uintptr_t)load_relaxed(&p->writers_ever);
     if (mode != O_WRONLY) {
         fetch_add_seq(&p->readers, 1);
+        fetch_add_seq(&p->readers_ever, 1);
     }
     if (mode != O_RDONLY) {
         fetch_add_seq(&p->writers, 1);
+        fetch_add_seq(&p->writers_ever, 1);
     }
     return 0;
 }
@@ -219,31 +225,93 @@ static void pipe_evict(struct inode *i)
 static const struct inode_ops pipe_inode_ops = {.evict = pipe_evict};
 static struct super pipe_super = {.type = "pipefs", .magic = 0x50495045};
 
-static struct inode *pipe_inode_new(void)
+static int pipe_attach(struct inode *i, const struct file_ops *fops)
 {
-    struct inode *i = inode_new(&pipe_super, S_IFIFO | 0600);
-    struct pipe *p = i ? kzalloc(sizeof(*p), GFP_KERNEL) : NULL;
+    struct pipe *p = kzalloc(sizeof(*p), GFP_KERNEL);
     if (!p) {
-        inode_put(i);
-        return NULL;
+        return -ENOMEM;
     }
     i->private = p;
     i->ops = &pipe_inode_ops;
-    i->fops = &pipe_fops;
+    i->fops = fops;
     mutex_init(&p->lock, RANK_PIPE);
     waitq_init(&p->rd_wait);
     waitq_init(&p->wr_wait);
     p->buf = kmalloc(PIPE_SIZE, GFP_KERNEL);
-    if (!p->buf) {
+    return p->buf ? 0 : -ENOMEM;
+}
+
+static struct inode *pipe_inode_new(struct super *sb, u32 mode, const struct file_ops *fops)
+{
+    struct inode *i = inode_new(sb, mode);
+    if (i && pipe_attach(i, fops)) {
         inode_put(i);
-        return NULL;
+        i = NULL;
     }
     return i;
 }
 
+// ---- Named pipes: the same behind a name. Bytes nobody read are gone when both ends are closed.
+
+// open waits for the other end, unless it is told not to: a reader never fails then, a writer does.
+static int fifo_open(struct inode *i, struct file *f)
+{
+    struct pipe *p = i->private;
+    unsigned flags = load_relaxed(&f->flags), mode = flags & O_ACCMODE;
+    bool reads = mode == O_RDONLY;
+    atomic_uint *others_ever = reads ? &p->writers_ever : &p->readers_ever;
+    mutex_lock(&p->lock);
+    bool alone = load_acquire(reads ? &p->writers : &p->readers) == 0;
+    if (mode == O_WRONLY && (flags & O_NONBLOCK) && alone) {
+        mutex_unlock(&p->lock);
+        return -ENXIO;
+    }
+    unsigned before = load_acquire(others_ever);
+    pipe_open(i, f);
+    mutex_unlock(&p->lock);
+    waitq_wake_all(&p->rd_wait);
+    waitq_wake_all(&p->wr_wait);
+    if (mode == O_RDWR || !alone || (flags & O_NONBLOCK)) {
+        return 0;
+    }
+    // Whoever opens the other end lets us through, even if it closes again at once.
+    int err =
+        waitq_wait_signal(reads ? &p->rd_wait : &p->wr_wait, load_acquire(others_ever) != before);
+    if (err) {
+        pipe_release(f);
+    }
+    return err;
+}
+
+static void fifo_release(struct file *f)
+{
+    struct pipe *p = f->inode->private;
+    pipe_release(f);
+    mutex_lock(&p->lock);
+    if (load_acquire(&p->readers) == 0 && load_acquire(&p->writers) == 0) {
+        store_release(&p->tail, load_relaxed(&p->head));
+    }
+    mutex_unlock(&p->lock);
+}
+
+static const struct file_ops fifo_fops = {
+    .read = pipe_read,
+    .write = pipe_write,
+    .poll = pipe_poll,
+    .ioctl = pipe_ioctl,
+    .open = fifo_open,
+    .release = fifo_release,
+    .stream = true,
+};
+
+struct inode *fifo_new(struct super *sb, u32 mode)
+{
+    return pipe_inode_new(sb, mode, &fifo_fops);
+}
+
 int pipe_open_both(struct file **rd, struct file **wr, unsigned flags)
 {
-    struct inode *i = pipe_inode_new();
+    struct inode *i = pipe_inode_new(&pipe_super, S_IFIFO | 0600, &pipe_fops);
     int err = i ? file_open_inode(i, O_RDONLY | flags, NULL, rd) : -ENOMEM;
     if (!err) {
         err = file_open_inode(i, O_WRONLY | flags, NULL, wr);

@@ -30,20 +30,12 @@ static int walk_new(struct walk *w, bool want_dir)
     return trailing && !want_dir ? -ENOENT : 0;
 }
 
-static int make_at(int dirfd, u64 user, u32 mode, const char *target)
+// *out counted.
+static int make_path(struct inode *start, const char *path, u32 mode, u64 rdev, const char *target,
+                     struct inode **out)
 {
-    struct inode *start, *made;
     struct walk w;
-    char *path;
-    int err = user_path(user, false, &path);
-    if (err) {
-        return err;
-    }
-    err = at_start(dirfd, path, &start);
-    if (err) {
-        goto out_path;
-    }
-    err = walk_begin(&w, start, path);
+    int err = walk_begin(&w, start, path);
     if (!err) {
         err = walk_new(&w, S_ISDIR(mode));
     }
@@ -51,22 +43,68 @@ static int make_at(int dirfd, u64 user, u32 mode, const char *target)
         err = -EPERM;
     }
     if (!err) {
-        err = w.dir->ops->create(w.dir, w.name, mode, 0, target, &made);
+        err = w.dir->ops->create(w.dir, w.name, mode, rdev, target, out);
     }
     walk_end(&w);
-    if (!err) {
-        inode_put(made);
+    return err;
+}
+
+static int make_at(int dirfd, u64 user, u32 mode, u64 rdev, const char *target)
+{
+    struct inode *start, *made;
+    char *path;
+    int err = user_path(user, false, &path);
+    if (err) {
+        return err;
     }
-    inode_put(start);
-out_path:
+    err = at_start(dirfd, path, &start);
+    if (!err) {
+        err = make_path(start, path, mode, rdev, target, &made);
+        if (!err) {
+            inode_put(made);
+        }
+        inode_put(start);
+    }
     kfree(path);
     return err;
+}
+
+int vfs_make_node(const char *path, u32 mode, struct inode **out)
+{
+    struct inode *start = path[0] == '/' ? NULL : cwd_get();
+    int err = make_path(start, path, mode, 0, NULL, out);
+    inode_put(start);
+    return err;
+}
+
+static s64 do_mknod(int dirfd, u64 user, u32 mode, u64 dev)
+{
+    u32 type = mode & S_IFMT;
+    bool device = type == S_IFCHR || type == S_IFBLK;
+    if (type == S_IFDIR) {
+        return -EPERM;
+    }
+    if (type && type != S_IFREG && type != S_IFIFO && type != S_IFSOCK && !device) {
+        return -EINVAL;
+    }
+    mode = (mode & 07777 & ~load_relaxed(&current_process()->fs->umask)) | (type ? type : S_IFREG);
+    return make_at(dirfd, user, mode, device ? dev : 0, NULL);
+}
+
+s64 sys_mknod(const u64 *a)
+{
+    return do_mknod(AT_FDCWD, a[0], (u32)a[1], (u32)a[2]);
+}
+
+s64 sys_mknodat(const u64 *a)
+{
+    return do_mknod((int)a[0], a[1], (u32)a[2], (u32)a[3]);
 }
 
 static s64 do_mkdir(int dirfd, u64 user, u32 mode)
 {
     u32 bits = mode & 01777 & ~load_relaxed(&current_process()->fs->umask);
-    return make_at(dirfd, user, S_IFDIR | bits, NULL);
+    return make_at(dirfd, user, S_IFDIR | bits, 0, NULL);
 }
 
 s64 sys_mkdir(const u64 *a)
@@ -84,7 +122,7 @@ static s64 do_symlink(u64 target_user, int dirfd, u64 user)
     char *target;
     int err = user_path(target_user, false, &target);
     if (!err) {
-        err = make_at(dirfd, user, S_IFLNK | 0777, target);
+        err = make_at(dirfd, user, S_IFLNK | 0777, 0, target);
         kfree(target);
     }
     return err;

@@ -148,6 +148,9 @@ static ssize_t io_vector(struct file *f, const struct uapi_iovec *v, u64 nr, u64
     if (err) {
         return err;
     }
+    if (write ? f->ops->writev != NULL : f->ops->readv != NULL) {
+        return write ? f->ops->writev(f, v, nr) : f->ops->readv(f, v, nr);
+    }
     for (u64 i = 0; i < nr; i++) {
         if (v[i].len == 0) {
             continue;

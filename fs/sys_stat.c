@@ -36,7 +36,7 @@ static s64 stat_copy(struct inode *i, u64 user)
         .st_ctime_sec = ct / NSEC_PER_SEC,
         .st_ctime_nsec = ct % NSEC_PER_SEC,
     };
-    if (!S_ISCHR(i->mode)) {
+    if (!S_ISCHR(i->mode) && !S_ISBLK(i->mode)) {
         st.st_rdev = 0; // elsewhere the field serves its file system
     }
     return arch_copy_to_user((void *)user, &st, sizeof(st)) ? -EFAULT : 0;
@@ -112,7 +112,7 @@ static s64 statx_copy(struct inode *i, u64 user)
         .ctime = timestamp(load_relaxed(&i->ctime_ns)),
         .dev_minor = i->sb->dev,
     };
-    if (S_ISCHR(i->mode)) {
+    if (S_ISCHR(i->mode) || S_ISBLK(i->mode)) {
         st.rdev_major = (u32)(i->rdev >> 8) & 0xfff;
         st.rdev_minor = (u32)(i->rdev & 0xff) | ((u32)(i->rdev >> 12) & ~0xffu);
     }

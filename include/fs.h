@@ -96,6 +96,9 @@ struct file_ops {
     int (*mmap)(struct file *, const struct vma_ops **ops);
     int (*fallocate)(struct file *, int mode, u64 offset, u64 len); // ranges are checked
     int (*truncate)(struct inode *, u64 size);                      // inode->lock is not held
+    // Optional, for readv and writev where the pieces belong together (a datagram).
+    ssize_t (*readv)(struct file *, const struct uapi_iovec *v, u64 nr);
+    ssize_t (*writev)(struct file *, const struct uapi_iovec *v, u64 nr);
     bool stream; // no position: lseek, pread and pwrite say -ESPIPE
 };
 
@@ -188,6 +191,14 @@ void knob_register(const char *name, size_t (*show)(char *buf, size_t size),
 
 // For file_ops.poll: let the poller wait on q as well (fs/poll.c).
 void poll_wait(struct pollq *pt, struct waitq *q);
+
+// Make a node (a socket's name) at an absolute path or one relative to the current directory; mode
+// has the type, the umask is not applied. *out counted. -EEXIST and others. May sleep.
+int vfs_make_node(const char *path, u32 mode, struct inode **out);
+// What a path leads to, links followed; *out counted. May sleep.
+int vfs_find(const char *path, struct inode **out);
+// An open file on a socket's own inode, of a file system nobody mounts. 0 or -ENOMEM.
+int sock_file_open(const struct file_ops *ops, unsigned flags, void *private, struct file **out);
 
 // An open file that no path leads to: eventfd and its kin. name, a literal, is what /proc shows.
 // private is what release finds in f->private. 0 or -ENOMEM; *out counted. May sleep.

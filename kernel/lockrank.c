@@ -42,6 +42,7 @@ static const char *rank_name(unsigned rank)
         [RANK_PROC] = "PROC",
         [RANK_SIGNAL] = "SIGNAL",
         [RANK_FUTEX] = "FUTEX",
+        [RANK_SOCK] = "SOCK",
         [RANK_PT_UPPER] = "PT_UPPER",
         [RANK_PT_UPPER2] = "PT_UPPER2",
         [RANK_PT_UPPER3] = "PT_UPPER3",

@@ -26,6 +26,7 @@ enum lock_rank {
     RANK_SIGNAL,                 // process->lock
     RANK_SIGHAND,                // sighand->lock: signal actions
     RANK_FUTEX,                  // futex hash bucket
+    RANK_SOCK,                   // a unix socket (two: by address)
     RANK_PT_UPPER,               // lock of a page-table page above the leaf; top level first
     RANK_PT_UPPER2,
     RANK_PT_UPPER3,

@@ -1,0 +1,254 @@
+// Unix sockets, 5: files in messages (SCM_RIGHTS), and the circles they make.
+//
+// A message holds references to its files. When it is thrown away they are let go of by the
+// kernel thread of file_put_later, never in place: a file may be a socket whose queue holds a
+// socket whose queue ..., deeper than a kernel stack.
+//
+// Circles. A socket can be sent to itself, or two to each other; when their descriptors are closed,
+// the messages keep the files and the files the messages. The collector finds them. It looks at the
+// sockets in flight (in some message):
+//
+//     candidates    all references to its file come from messages: no descriptor, no call
+//     outside       references from messages that are not in a candidate's queue
+//     reachable     candidates with outside > 0, and what is in their queues, and so on
+//     the rest      is garbage: its messages lose their files
+//
+// It is right because the picture stands still: messages get and lose files under rights_mutex,
+// and a candidate's file gets no new reference but out of a message. (A file loses references at
+// any time; then it is found next time.) The collector runs when a socket's file is released and
+// before a socket is sent: a circle stays until one of the two happens, as on Linux.
+#include <k/assert.h>
+#include <k/string.h>
+#include "usock.h"
+
+static struct mutex rights_mutex = MUTEX_INIT(rights_mutex, RANK_SLEEP_MISC);
+static struct list inflight = LIST_INIT(inflight); // [G] usock.flight_link
+static atomic_uint nr_inflight;                    // [a] sockets in it, written under G
+
+void rights_lock(void)
+{
+    mutex_lock(&rights_mutex);
+}
+
+void rights_unlock(void)
+{
+    mutex_unlock(&rights_mutex);
+}
+
+static struct rights *rights_alloc(unsigned nr)
+{
+    struct rights *r = kzalloc(sizeof(*r) + nr * sizeof(r->file[0]), GFP_KERNEL);
+    if (r) {
+        list_init(&r->link);
+    }
+    return r;
+}
+
+int rights_new(const s32 *fds, unsigned nr, struct rights **out)
+{
+    struct rights *r = rights_alloc(nr);
+    if (!r) {
+        return -ENOMEM;
+    }
+    for (; r->nr < nr; r->nr++) {
+        r->file[r->nr] = fd_get_path(fds[r->nr]);
+        if (!r->file[r->nr]) {
+            rights_put(r);
+            return -EBADF;
+        }
+    }
+    *out = r;
+    return 0;
+}
+
+void rights_put(struct rights *r)
+{
+    for (unsigned i = 0; r && i < r->nr; i++) {
+        file_put_later(r->file[i]);
+    }
+    kfree(r);
+}
+
+// NULL: no socket.
+static struct usock *file_usock(const struct file *f)
+{
+    return f->ops == &usock_fops ? f->private : NULL;
+}
+
+void rights_sent_locked(struct rights *r)
+{
+    mutex_assert_held(&rights_mutex);
+    for (unsigned i = 0; r && i < r->nr; i++) {
+        struct usock *s = file_usock(r->file[i]);
+        if (s && s->inflight++ == 0) {
+            list_add_tail(&inflight, &s->flight_link);
+            fetch_add_relaxed(&nr_inflight, 1);
+        }
+    }
+}
+
+void rights_taken_locked(struct rights *r)
+{
+    mutex_assert_held(&rights_mutex);
+    for (unsigned i = 0; r && i < r->nr; i++) {
+        struct usock *s = file_usock(r->file[i]);
+        if (s && --s->inflight == 0) {
+            list_del(&s->flight_link);
+            fetch_add_relaxed(&nr_inflight, (unsigned)-1);
+        }
+    }
+}
+
+struct rights *umsg_take_rights(struct umsg *m, bool peek)
+{
+    rights_lock();
+    struct rights *r = m->rights;
+    if (r && peek) {
+        struct rights *copy = rights_alloc(r->nr);
+        for (unsigned i = 0; copy && i < r->nr; i++) {
+            copy->file[copy->nr++] = file_get(r->file[i]);
+        }
+        r = copy;
+    } else if (r) {
+        m->rights = NULL;
+        rights_taken_locked(r);
+    }
+    rights_unlock();
+    return r;
+}
+
+// ---- The collector
+// ----------------------------------------------------------------------------------
+
+// Locked: call fn for each candidate in the messages of s.
+static void queue_each_locked(struct usock *s, void (*fn)(struct usock *, struct list *),
+                              struct list *arg)
+{
+    struct umsg *m;
+    list_for_each_entry (m, &s->queue, link) {
+        for (unsigned i = 0; m->rights && i < m->rights->nr; i++) {
+            struct usock *t = file_usock(m->rights->file[i]);
+            if (t && t->candidate) {
+                fn(t, arg);
+            }
+        }
+    }
+}
+
+// The embryo behind e (dropped; NULL: the first) of a listener, counted. Nobody accepts from a
+// candidate, so its list only grows at the end.
+static struct usock *embryo_next(struct usock *s, struct usock *e)
+{
+    spin_lock(&s->lock);
+    struct list *next = e ? e->embryo_link.next : s->embryos.next;
+    struct usock *n = next == &s->embryos ? NULL : list_entry(next, struct usock, embryo_link);
+    if (n) {
+        usock_get(n);
+    }
+    spin_unlock(&s->lock);
+    usock_put(e);
+    return n;
+}
+
+// The same for s, which is or was a candidate, and for its embryos.
+static void queue_each(struct usock *s, void (*fn)(struct usock *, struct list *), struct list *arg)
+{
+    spin_lock(&s->lock);
+    queue_each_locked(s, fn, arg);
+    spin_unlock(&s->lock);
+    for (struct usock *e = embryo_next(s, NULL); e; e = embryo_next(s, e)) {
+        spin_lock(&e->lock);
+        queue_each_locked(e, fn, arg);
+        spin_unlock(&e->lock);
+    }
+}
+
+static void seen_inside(struct usock *t, struct list *arg)
+{
+    (void)arg;
+    t->outside--;
+}
+
+static void seen_reachable(struct usock *t, struct list *work)
+{
+    t->candidate = false;
+    list_del(&t->flight_link);
+    list_add_tail(work, &t->flight_link);
+}
+
+static void queue_strip(struct usock *s, struct list *dead)
+{
+    struct umsg *m;
+    spin_lock(&s->lock);
+    list_for_each_entry (m, &s->queue, link) {
+        if (m->rights) {
+            list_add_tail(dead, &m->rights->link);
+            m->rights = NULL;
+        }
+    }
+    spin_unlock(&s->lock);
+}
+
+// Garbage loses the files in its messages.
+static void usock_strip(struct usock *s, struct list *dead)
+{
+    queue_strip(s, dead);
+    for (struct usock *e = embryo_next(s, NULL); e; e = embryo_next(s, e)) {
+        queue_strip(e, dead);
+    }
+}
+
+static void collect_locked(struct list *dead)
+{
+    struct list cands, work, done;
+    struct usock *s, *tmp;
+    list_init(&cands);
+    list_init(&work);
+    list_init(&done);
+    list_for_each_entry_safe (s, tmp, &inflight, flight_link) {
+        s->outside = s->inflight;
+        s->candidate = (unsigned)load_relaxed(&s->file->ref) == s->inflight;
+        list_del(&s->flight_link);
+        list_add_tail(s->candidate ? &cands : &done, &s->flight_link);
+    }
+    list_for_each_entry (s, &cands, flight_link) {
+        queue_each(s, seen_inside, NULL);
+    }
+    list_for_each_entry_safe (s, tmp, &cands, flight_link) {
+        if (s->outside) {
+            seen_reachable(s, &work);
+        }
+    }
+    while ((s = list_first(&work, struct usock, flight_link)) != NULL) {
+        queue_each(s, seen_reachable, &work);
+        list_del(&s->flight_link);
+        list_add_tail(&done, &s->flight_link);
+    }
+    list_for_each_entry (s, &cands, flight_link) {
+        s->candidate = false;
+        usock_strip(s, dead);
+    }
+    list_splice_tail(&inflight, &done);
+    list_splice_tail(&inflight, &cands);
+    struct rights *r;
+    list_for_each_entry (r, dead, link) {
+        rights_taken_locked(r); // the files are still counted: nobody goes here
+    }
+}
+
+void rights_collect(void)
+{
+    struct list dead;
+    struct rights *r, *tmp;
+    if (load_relaxed(&nr_inflight) == 0) {
+        return;
+    }
+    list_init(&dead);
+    rights_lock();
+    collect_locked(&dead);
+    rights_unlock();
+    list_for_each_entry_safe (r, tmp, &dead, link) {
+        list_del(&r->link);
+        rights_put(r);
+    }
+}

@@ -1,0 +1,408 @@
+// System calls of sockets, 2: messages. sendmsg(2), recvmsg(2), cmsg(3), unix(7).
+#include <arch/mmu.h>
+#include <arch/uaccess.h>
+#include <k/string.h>
+#include <proc.h>
+#include <signal.h>
+#include <syscalls.h>
+#include <uapi/time.h>
+#include <arch/time.h>
+#include "sys_net.h"
+
+#define CONTROL_MAX 20480u
+#define IO_MAX      0x7ffff000ul
+#define MMSG_MAX    1024u
+#define CMSG_ALIGN  8u
+
+int msg_iov_read(u64 user, u64 nr, struct uapi_iovec **out)
+{
+    u64 total = 0;
+    *out = NULL;
+    if (nr > UIO_MAXIOV) {
+        return -EMSGSIZE;
+    }
+    if (nr == 0) {
+        return 0;
+    }
+    struct uapi_iovec *v = kmalloc(nr * sizeof(*v), GFP_KERNEL);
+    int err = v ? 0 : -ENOMEM;
+    if (!err && arch_copy_from_user(v, (const void *)user, nr * sizeof(*v))) {
+        err = -EFAULT;
+    }
+    for (u64 i = 0; !err && i < nr; i++) {
+        if ((s64)v[i].len < 0) {
+            err = -EINVAL;
+        } else if (v[i].len && (v[i].base > USER_END || v[i].len > USER_END - v[i].base)) {
+            err = -EFAULT;
+        }
+        v[i].len = min(v[i].len, (u64)IO_MAX - total);
+        total += v[i].len;
+    }
+    if (err) {
+        kfree(v);
+        v = NULL;
+    }
+    *out = v;
+    return err;
+}
+
+// ---- What comes with a message
+// ------------------------------------------------------------------------
+
+static int control_one(const struct uapi_cmsghdr *h, const void *data, size_t n, struct send *d)
+{
+    if (h->level != SOL_SOCKET) {
+        return 0; // somebody else's
+    }
+    if (h->type == SCM_RIGHTS) {
+        unsigned nr = (unsigned)(n / sizeof(s32));
+        if (nr > SCM_MAX_FD || d->rights) {
+            return -EINVAL;
+        }
+        return nr ? rights_new(data, nr, &d->rights) : 0;
+    }
+    if (h->type == SCM_CREDENTIALS) {
+        if (n != sizeof(d->cred)) {
+            return -EINVAL;
+        }
+        memcpy(&d->cred, data, sizeof(d->cred)); // root may say what it likes
+        return d->cred.uid == ~0u || d->cred.gid == ~0u ? -EINVAL : 0;
+    }
+    return -EINVAL;
+}
+
+static int control_read(const struct uapi_msghdr *msg, struct send *d)
+{
+    size_t size = msg->controllen, at = 0;
+    if (size > CONTROL_MAX) {
+        return -ENOBUFS;
+    }
+    u8 *buf = kmalloc(size, GFP_KERNEL);
+    int err = buf ? 0 : -ENOMEM;
+    if (!err && arch_copy_from_user(buf, (const void *)msg->control, size)) {
+        err = -EFAULT;
+    }
+    while (!err && size - at >= sizeof(struct uapi_cmsghdr)) {
+        struct uapi_cmsghdr h;
+        memcpy(&h, buf + at, sizeof(h));
+        if (h.len < sizeof(h) || h.len > size - at) {
+            err = -EINVAL;
+            break;
+        }
+        err = control_one(&h, buf + at + sizeof(h), h.len - sizeof(h), d);
+        at = min(at + align_up((size_t)h.len, (size_t)CMSG_ALIGN), size);
+    }
+    kfree(buf);
+    return err;
+}
+
+// One control message for the receiver; cut, or left out, if there is no room.
+struct control_out {
+    u64 user, room, used;
+    u32 flags; // MSG_CTRUNC
+};
+
+static int control_put(struct control_out *c, int type, const void *data, size_t n)
+{
+    struct uapi_cmsghdr h = {.len = sizeof(h) + n, .level = SOL_SOCKET, .type = type};
+    if (c->room - c->used < sizeof(h)) {
+        c->flags |= MSG_CTRUNC;
+        return 0;
+    }
+    if (h.len > c->room - c->used) {
+        c->flags |= MSG_CTRUNC;
+        h.len = c->room - c->used;
+    }
+    u64 to = c->user + c->used;
+    if (arch_copy_to_user((void *)to, &h, sizeof(h)) ||
+        arch_copy_to_user((void *)(to + sizeof(h)), data, h.len - sizeof(h))) {
+        return -EFAULT;
+    }
+    c->used = min(c->used + align_up(h.len, (u64)CMSG_ALIGN), c->room);
+    return 0;
+}
+
+// Give the files of r to the current process: as many as there is room for.
+static int control_put_rights(struct control_out *c, struct rights *r, bool cloexec)
+{
+    s32 fds[SCM_MAX_FD];
+    u64 room = c->room - c->used, head = sizeof(struct uapi_cmsghdr);
+    unsigned fit = room < head ? 0 : (unsigned)min((room - head) / sizeof(s32), (u64)r->nr), nr = 0;
+    int err = 0;
+    while (nr < fit && !err) {
+        int fd = fd_install(file_get(r->file[nr]), cloexec ? O_CLOEXEC : 0);
+        if (fd < 0) {
+            break;
+        }
+        fds[nr++] = fd;
+    }
+    c->flags |= nr < r->nr ? MSG_CTRUNC : 0;
+    return nr ? control_put(c, SCM_RIGHTS, fds, nr * sizeof(s32)) : 0;
+}
+
+// ---- send
+// --------------------------------------------------------------------------------------------
+
+static s64 send_on(struct file *f, struct usock *s, const struct uapi_msghdr *msg, u32 flags)
+{
+    struct send d = {.flags = flags, .cred = ucred_now()};
+    struct uapi_sockaddr_un sa;
+    struct uapi_iovec *v;
+    s64 r = msg_iov_read(msg->iov, msg->iovlen, &v);
+    if (r) {
+        return r;
+    }
+    if (msg->name && msg->namelen) {
+        r = sockaddr_read(msg->name, msg->namelen, &sa);
+        d.to = &sa;
+        d.to_len = msg->namelen;
+    }
+    if (!r && msg->controllen) {
+        r = control_read(msg, &d);
+    }
+    if (!r) {
+        if (d.rights) {
+            rights_collect();
+        }
+        d.nonblock = load_relaxed(&f->flags) & O_NONBLOCK;
+        iov_iter_init(&d.it, v, msg->iovlen);
+        r = usock_send(s, &d);
+    }
+    rights_put(d.rights);
+    kfree(v);
+    return r;
+}
+
+s64 sys_sendmsg(const u64 *a)
+{
+    struct uapi_msghdr msg;
+    struct usock *s;
+    struct file *f;
+    s64 r = usock_of_fd((int)a[0], &f, &s);
+    if (r) {
+        return r;
+    }
+    r = arch_copy_from_user(&msg, (const void *)a[1], sizeof(msg)) ? -EFAULT
+                                                                   : send_on(f, s, &msg, (u32)a[2]);
+    file_put(f);
+    return r;
+}
+
+s64 sys_sendto(const u64 *a)
+{
+    struct uapi_iovec v = {.base = a[1], .len = min(a[2], (u64)IO_MAX)};
+    struct send d = {.flags = (u32)a[3], .cred = ucred_now()};
+    struct uapi_sockaddr_un sa;
+    struct usock *s;
+    struct file *f;
+    if (a[1] > USER_END || a[2] > USER_END - a[1]) {
+        return -EFAULT;
+    }
+    s64 r = usock_of_fd((int)a[0], &f, &s);
+    if (r) {
+        return r;
+    }
+    if (a[4]) {
+        r = sockaddr_read(a[4], (s32)a[5], &sa);
+        d.to = &sa;
+        d.to_len = (s32)a[5];
+    }
+    if (!r) {
+        d.nonblock = load_relaxed(&f->flags) & O_NONBLOCK;
+        iov_iter_init(&d.it, &v, 1);
+        r = usock_send(s, &d);
+    }
+    file_put(f);
+    return r;
+}
+
+s64 sys_sendmmsg(const u64 *a)
+{
+    unsigned nr = min((unsigned)a[2], MMSG_MAX), done = 0;
+    struct usock *s;
+    struct file *f;
+    s64 r = usock_of_fd((int)a[0], &f, &s);
+    if (r) {
+        return r;
+    }
+    for (; done < nr; done++) {
+        struct uapi_mmsghdr m;
+        u64 user = a[1] + done * sizeof(m);
+        if (arch_copy_from_user(&m, (const void *)user, sizeof(m))) {
+            r = -EFAULT;
+            break;
+        }
+        r = send_on(f, s, &m.hdr, (u32)a[3]);
+        u32 len = (u32)r;
+        if (r >= 0 && arch_copy_to_user((void *)(user + offsetof(struct uapi_mmsghdr, len)), &len,
+                                        sizeof(len))) {
+            r = -EFAULT;
+        }
+        if (r < 0) {
+            break;
+        }
+        cond_resched();
+    }
+    file_put(f);
+    return done ? (s64)done : r;
+}
+
+// ---- receive
+// -----------------------------------------------------------------------------------------
+
+static s64 recv_results(struct usock *s, struct uapi_msghdr *msg, struct recv *d, s64 r)
+{
+    struct control_out c = {.user = msg->control, .room = msg->controllen};
+    struct uapi_sockaddr_un sa;
+    u32 len = s->type == SOCK_DGRAM || d->from ? uname_show(d->from, &sa) : 0;
+    int err = 0;
+    if (s->type != SOCK_DGRAM || (len && !d->from)) {
+        len = 0; // connected, or the sender has no name
+    }
+    if (msg->name && len) {
+        u8 bytes[sizeof(sa) + 1] = {0};
+        memcpy(bytes, &sa, sizeof(sa));
+        err = arch_copy_to_user((void *)msg->name, bytes, min(len, (u32)max(msg->namelen, 0)));
+    }
+    msg->namelen = (s32)len;
+    if (!err && load_relaxed(&s->passcred) && d->has_cred) {
+        err = control_put(&c, SCM_CREDENTIALS, &d->cred, sizeof(d->cred));
+    }
+    if (!err && d->rights) {
+        err = control_put_rights(&c, d->rights, d->flags & MSG_CMSG_CLOEXEC);
+    }
+    msg->controllen = c.used;
+    msg->flags = d->out_flags | c.flags | (d->flags & MSG_CMSG_CLOEXEC);
+    return err ? -EFAULT : r;
+}
+
+// msg is kernel memory; its results are written there.
+static s64 recv_on(struct file *f, struct usock *s, struct uapi_msghdr *msg, u32 flags)
+{
+    struct recv d = {.flags = flags, .nonblock = load_relaxed(&f->flags) & O_NONBLOCK};
+    struct uapi_iovec *v;
+    s64 r = msg_iov_read(msg->iov, msg->iovlen, &v);
+    if (r) {
+        return r;
+    }
+    if (msg->name && msg->namelen < 0) {
+        r = -EINVAL;
+    }
+    if (!r) {
+        iov_iter_init(&d.it, v, msg->iovlen);
+        r = usock_recv(s, &d);
+    }
+    if (r >= 0) {
+        r = recv_results(s, msg, &d, r);
+    }
+    uname_put(d.from);
+    rights_put(d.rights);
+    kfree(v);
+    return r;
+}
+
+static s64 recv_user(struct file *f, struct usock *s, u64 user, u32 flags)
+{
+    struct uapi_msghdr msg;
+    if (arch_copy_from_user(&msg, (const void *)user, sizeof(msg))) {
+        return -EFAULT;
+    }
+    s64 r = recv_on(f, s, &msg, flags);
+    if (r < 0) {
+        return r;
+    }
+    struct uapi_msghdr *to = (struct uapi_msghdr *)user;
+    if (arch_copy_to_user(&to->namelen, &msg.namelen, sizeof(msg.namelen)) ||
+        arch_copy_to_user(&to->controllen, &msg.controllen, sizeof(msg.controllen)) ||
+        arch_copy_to_user(&to->flags, &msg.flags, sizeof(msg.flags))) {
+        return -EFAULT;
+    }
+    return r;
+}
+
+s64 sys_recvmsg(const u64 *a)
+{
+    struct usock *s;
+    struct file *f;
+    s64 r = usock_of_fd((int)a[0], &f, &s);
+    if (!r) {
+        r = recv_user(f, s, a[1], (u32)a[2]);
+        file_put(f);
+    }
+    return r;
+}
+
+s64 sys_recvfrom(const u64 *a)
+{
+    struct uapi_iovec v = {.base = a[1], .len = min(a[2], (u64)IO_MAX)};
+    struct recv d = {.flags = (u32)a[3]};
+    struct usock *s;
+    struct file *f;
+    if (a[1] > USER_END || a[2] > USER_END - a[1]) {
+        return -EFAULT;
+    }
+    s64 r = usock_of_fd((int)a[0], &f, &s);
+    if (r) {
+        return r;
+    }
+    d.nonblock = load_relaxed(&f->flags) & O_NONBLOCK;
+    iov_iter_init(&d.it, &v, 1);
+    r = usock_recv(s, &d);
+    if (r >= 0 && a[4]) {
+        u32 none = 0;
+        int err = d.from && s->type == SOCK_DGRAM ? sockaddr_write(d.from, a[4], a[5])
+                  : arch_copy_to_user((void *)a[5], &none, sizeof(none)) ? -EFAULT
+                                                                         : 0;
+        r = err ? err : r;
+    }
+    uname_put(d.from);
+    rights_put(d.rights);
+    file_put(f);
+    return r;
+}
+
+// A timeout is looked at between messages only, as on Linux (recvmmsg(2), BUGS).
+s64 sys_recvmmsg(const u64 *a)
+{
+    unsigned nr = min((unsigned)a[2], MMSG_MAX), done = 0;
+    u32 flags = (u32)a[3];
+    struct uapi_timespec ts;
+    u64 deadline = TIME_NEVER;
+    struct usock *s;
+    struct file *f;
+    if (a[4]) {
+        if (arch_copy_from_user(&ts, (const void *)a[4], sizeof(ts))) {
+            return -EFAULT;
+        }
+        if (ts.tv_sec < 0 || (u64)ts.tv_nsec >= NSEC_PER_SEC) {
+            return -EINVAL;
+        }
+        if ((u64)ts.tv_sec < (1ull << 33)) {
+            deadline = clock_ns() + (u64)ts.tv_sec * NSEC_PER_SEC + (u64)ts.tv_nsec;
+        }
+    }
+    s64 r = usock_of_fd((int)a[0], &f, &s);
+    if (r) {
+        return r;
+    }
+    while (done < nr) {
+        u64 user = a[1] + done * sizeof(struct uapi_mmsghdr);
+        r = recv_user(f, s, user, flags & ~MSG_WAITFORONE);
+        u32 len = (u32)r;
+        if (r >= 0 && arch_copy_to_user((void *)(user + offsetof(struct uapi_mmsghdr, len)), &len,
+                                        sizeof(len))) {
+            r = -EFAULT;
+        }
+        if (r < 0) {
+            break;
+        }
+        done++;
+        flags |= flags & MSG_WAITFORONE ? MSG_DONTWAIT : 0;
+        if (clock_ns() >= deadline) {
+            break;
+        }
+        cond_resched();
+    }
+    file_put(f);
+    return done ? (s64)done : r;
+}
