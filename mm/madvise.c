@@ -149,9 +149,11 @@ static int madvise_populate(struct mm *mm, vaddr_t start, vaddr_t end, unsigned 
 {
     for (; start < end; start += PAGE_SIZE) {
         rcu_read_lock();
-        bool mapped = mt_find_rcu(mm_tree(mm, start), start, NULL, NULL); // no stack is to grow
+        struct vma *v = mt_find_rcu(mm_tree(mm, start), start, NULL, NULL); // no stack is to grow
+        // To load from it may be allowed all the same: a right to write brings that with it.
+        bool refused = v && access == FAULT_READ && !(v->flags & VMA_READ);
         rcu_read_unlock();
-        int err = mapped ? mm_fault(mm, start, access) : -EFAULT;
+        int err = refused ? -EACCES : v ? mm_fault(mm, start, access) : -EFAULT;
         if (err) {
             // Linux: ENOMEM for holes and lack of memory, EINVAL for a forbidden access, EFAULT for
             // a page that cannot be had.
