@@ -8,7 +8,9 @@ CPUS  ?= 2
 MEM   ?= 1G
 V     ?= 0
 
-O ?= build/$(ARCH)$(if $(filter 1,$(DEBUG)),-debug)$(if $(filter 1,$(EXPLORE)),-explore)$(if $(SAN),-$(SAN))
+# EXPLORE=1: yield points (kernel/explore.c), and all that DEBUG=1 checks.
+VARIANT := $(if $(filter 1,$(EXPLORE)),-explore,$(if $(filter 1,$(DEBUG)),-debug))$(addprefix -,$(SAN))
+O ?= build/$(ARCH)$(VARIANT)
 OUT := $(O)
 OBJ := $(OUT)/obj
 
@@ -48,7 +50,7 @@ WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
         $(if $(filter 1,$(WERROR)),-Werror)
 CFLAGS_x86_64 := -mno-red-zone -mgeneral-regs-only -mcmodel=kernel -fcf-protection=none
 
-KERNEL_CPPFLAGS := -Iinclude -Iarch/$(ARCH)/include $(if $(filter 1,$(DEBUG)),-DCONFIG_DEBUG=1) \
+KERNEL_CPPFLAGS := -Iinclude -Iarch/$(ARCH)/include $(if $(filter 1,$(DEBUG) $(EXPLORE)),-DCONFIG_DEBUG=1) \
         $(if $(filter 1,$(EXPLORE)),-DCONFIG_EXPLORE=1)
 KERNEL_CFLAGS := -std=gnu17 -ffreestanding -fno-pic -fno-pie -O2 -g $(WARN) -fno-strict-aliasing \
         -fno-stack-protector -fno-omit-frame-pointer -fno-asynchronous-unwind-tables \

@@ -9,6 +9,7 @@
 #include <mm.h>
 #include <page.h>
 #include <scheme.h>
+#include <tlb.h>
 #include <vma.h>
 
 struct fault {
@@ -51,6 +52,7 @@ static inline bool fault_lock_table(struct fault *f)
 
 static inline void fault_unlock_leaf(struct fault *f)
 {
+    walks_remember(f->mm, f->addr);
     spin_unlock(&f->table->ptl);
 }
 

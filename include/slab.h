@@ -45,8 +45,8 @@ void slab_init(void);
 // All objects and kmalloc blocks up to half a page now allocated: for leak tests.
 long slab_nr_used(void);
 
-// Pages that slabs consist of, with free objects in them or not: the frames of a leak test are these
-// and the free ones.
+// Pages that slabs consist of, with free objects in them or not: the frames of a leak test are
+// these and the free ones.
 long slab_nr_pages(void);
 
 // Give this CPU's magazines, the depots and empty slabs back to the page allocator. Thread context,

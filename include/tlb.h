@@ -50,4 +50,24 @@ struct mm *tlb_loaded_mm(void);
 // The last reference of a struct mm is dropped here or by the lazy CPU that leaves last.
 void mm_drop_ref(struct mm *mm);
 
+// Which tables this CPU's MMU may go through without asking the tables above: mm/walks.c, in
+// EXPLORE=1 kernels only.
+#if CONFIG_EXPLORE
+void walks_remember(struct mm *mm, vaddr_t addr); // the leaf table of addr is locked, attached
+void walks_forget(void);                          // this CPU has flushed
+void walks_check_freed(struct page *table);       // panics when a CPU remembers it
+#else
+static inline void walks_remember(struct mm *mm, vaddr_t addr)
+{
+    (void)mm, (void)addr;
+}
+static inline void walks_forget(void)
+{
+}
+static inline void walks_check_freed(struct page *table)
+{
+    (void)table;
+}
+#endif
+
 #endif

@@ -6,6 +6,8 @@
 // another CPU.
 #include <arch/cpu.h>
 #include <bootinfo.h>
+#include <fs.h>
+#include <k/atomic.h>
 #include <k/explore.h>
 #include <k/percpu.h>
 #include <k/printk.h>
@@ -16,6 +18,9 @@
 #define LONGEST_LOG2 9
 
 static u64 explore_seed; // [I] 0: off
+// What came after what: every point of every CPU changes it. Relaxed and not one step, because a
+// barrier here would hide the races it is here to show. Where CPUs take turns nothing is lost.
+static _Atomic u64 explore_hash, explore_nr;
 static DEFINE_PER_CPU(u64, explore_state);
 
 static u64 mix(u64 z)
@@ -33,6 +38,8 @@ void explore_point(const char *name)
     u64 *state = &this_cpu(explore_state);
     *state += 0x9e3779b97f4a7c15ull + (u64)name[0];
     u64 draw = mix(*state ^ (explore_seed << 8) ^ cpu_id());
+    store_relaxed(&explore_hash, mix(load_relaxed(&explore_hash) ^ draw));
+    store_relaxed(&explore_nr, load_relaxed(&explore_nr) + 1);
     if (draw & 7) {
         return;
     }
@@ -41,10 +48,18 @@ void explore_point(const char *name)
     }
 }
 
+static size_t explore_show(char *buf, size_t size)
+{
+    return (size_t)snprintf(buf, size, "seed %lu points %lu schedule %016lx\n",
+                            (unsigned long)explore_seed, (unsigned long)load_relaxed(&explore_nr),
+                            (unsigned long)load_relaxed(&explore_hash));
+}
+
 void explore_init(void)
 {
     char text[32];
     const char *end;
+    knob_register("explore", explore_show, NULL);
     if (!boot_arg("explore", text, sizeof(text))) {
         return;
     }

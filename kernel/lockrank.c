@@ -13,6 +13,7 @@
 // A trylock is recorded, not checked: it cannot wait, so it closes no circle.
 #include "lockrank_priv.h"
 
+#include <arch/cpu.h>
 #include <k/assert.h>
 #include <k/lockrank.h>
 #include <sched.h>
@@ -83,11 +84,14 @@ void lockrank_push(void *lock, unsigned rank)
     if (!lockrank_on) {
         return;
     }
+    // An interrupt in the middle would use the same place for the locks that its handler takes.
+    unsigned long flags = irq_save();
     struct thread *t = current_thread();
     assert(t->nr_held < array_size(t->held_locks));
     t->held_locks[t->nr_held] = lock;
     t->held_ranks[t->nr_held] = (u16)rank;
     t->nr_held++;
+    irq_restore(flags);
 }
 
 void lockrank_pop(void *lock)

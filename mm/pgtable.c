@@ -100,6 +100,7 @@ static void pt_table_free(struct page *t)
 static void pt_table_free_rcu_cb(struct rcu_head *head)
 {
     struct page *t = container_of(head, struct page, rcu);
+    walks_check_freed(t);
     if (unlikely(load_relaxed(&pt_audit_freed))) {
         pt_audit_table_freed(t);
     }
@@ -143,6 +144,7 @@ struct page *pt_find_leaf_rcu(struct mm *mm, vaddr_t addr)
             return NULL;
         }
         t = pte_table_page(e);
+        yield_point("find leaf");
     }
     return t;
 }

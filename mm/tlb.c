@@ -69,6 +69,7 @@ static void tlb_enter(struct tlb_cpu *t, struct mm *mm, unsigned cpu)
     t->gone = false;
     store_seq(&t->lazy, false);
     mmu_load(mm_root(mm, 0));
+    walks_forget();
 }
 
 static void tlb_change(struct tlb_cpu *t, struct mm *next, unsigned cpu)
@@ -105,6 +106,7 @@ void mm_switch(struct mm *prev, struct mm *next, unsigned cpu)
         if (gen != t->gen) {
             t->gen = gen;
             mmu_flush_all();
+            walks_forget();
         }
     }
 }
@@ -123,6 +125,7 @@ static void tlb_forget_here(void *arg)
     struct tlb_cpu *t = &this_cpu(tlb_cpu);
     if (t->mm == f->mm) {
         mmu_load(mmu_kernel_root());
+        walks_forget();
         fetch_and_seq(&f->mm->cpus, ~(1ul << cpu_id()));
         t->mm = NULL;
         t->gone = false;
@@ -163,6 +166,7 @@ static void tlb_flush_local(const struct shot *s)
     if (this_cpu(tlb_cpu).mm != s->mm || this_cpu(tlb_cpu).gone) {
         return; // unloaded since: the switch flushed
     }
+    walks_forget();
     if ((s->end - s->start) >> PAGE_SHIFT > FLUSH_PAGES_MAX) {
         mmu_flush_all();
         return;
@@ -178,6 +182,7 @@ static void tlb_flush_ipi(void *arg)
     struct tlb_cpu *t = &this_cpu(tlb_cpu);
     if (t->mm == s->mm && s->tables && load_relaxed(&t->lazy) && !t->gone) {
         mmu_load(mmu_kernel_root());
+        walks_forget();
         t->gone = true;
         fetch_and_seq(&t->mm->cpus, ~(1ul << cpu_id()));
         return;

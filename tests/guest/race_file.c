@@ -168,7 +168,7 @@ static void cut_pieces(void)
 static void cut_and_reuse(void)
 {
     unsigned seed = 29;
-    for (unsigned i = 0; i < rounds(150); i++) {
+    for (unsigned i = 0; i < rounds(500); i++) {
         map_at(area, PAGES, PROT_READ, MAP_SHARED, file_fd, 0);
         for (unsigned k = 0; k < 6; k++) {
             unsigned long p = next_random(&seed) % PAGES;

@@ -9,7 +9,7 @@
 // R2: an entry is installed after its table was detached. Tables are checked when RCU frees them.
 // R3: a table is freed under a walker. Freed tables lead nowhere.
 // R10: a table is freed before the shootdown. Old data; and where the kernel models what processors
-// remember of tables (DEBUG=1, EXPLORE=1: mm/audit.c), that no CPU remembers a freed one.
+// remember of tables (EXPLORE=1: mm/walks.c), that no CPU remembers a freed one.
 #include "race_test.h"
 
 // Places: beside and across a 512 GiB, a 1 GiB and a 2 MiB boundary.
@@ -147,7 +147,9 @@ static void walk_places(unsigned id)
     static _Thread_local unsigned char vec[4];
     while (racing()) {
         char *p = place[next_random(&seed) % NR_PLACES];
-        CHECK(mincore(p, PAGE, vec) == 0 || errno == ENOMEM);
+        for (int i = 0; i < 16; i++) {
+            CHECK(mincore(p, PAGE, vec) == 0 || errno == ENOMEM);
+        }
         CHECK(access(p, F_OK) == -1); // reads a path there: EFAULT, or a name that does not exist
         if (id % 2) {
             CHECK(madvise(p, PAGE, MADV_POPULATE_WRITE) == 0 || errno == ENOMEM);

@@ -22,6 +22,7 @@ static unsigned nr_racers;  // threads that meet: 3 or 4
 static long nr_cpus;
 static int race_rehearsal; // see race_perform
 static int faults_wait;    // the scheme is mmap_lock
+static unsigned fewer_rounds = 1;
 
 static char racer_stack[RACERS_MAX][64 * 1024] __attribute__((aligned(4096)));
 
@@ -171,8 +172,9 @@ static inline void audit_quiet(void)
 
 // ---- The tests of a program ---------------------------------------------------------------------
 
-// Each is one line of output: its race's number in RACES, and what is done. Arguments of the
-// program pick some: `race_tables R3` is all of R3, `race_tables` everything.
+// Each is one line of output: its race's number (docs/TESTING.md has the list), and what is done.
+// Arguments of the program pick some: `race_tables R3` is all of R3, `race_tables` everything;
+// `race_tables -4` makes a quarter of the rounds.
 struct race_test {
     const char *id, *what;
     void (*run)(void);
@@ -243,11 +245,12 @@ static inline void race_perform(const struct race_test *t)
 
 static inline int race_picked(const struct race_test *t, int argc, char **argv)
 {
-    int picked = argc < 2;
+    int picked = 0, nr_names = 0;
     for (int i = 1; i < argc; i++) {
         picked |= strcmp(argv[i], t->id) == 0;
+        nr_names += argv[i][0] != '-';
     }
-    return picked;
+    return picked || nr_names == 0;
 }
 
 static inline void race_set_up(void)
@@ -268,6 +271,10 @@ static inline int race_main(const struct race_test *tests, unsigned n, int argc,
 {
     unsigned nr_picked = 0;
     race_set_up();
+    for (int i = 1; i < argc; i++) {
+        fewer_rounds = argv[i][0] == '-' ? (unsigned)atoi(argv[i] + 1) : fewer_rounds;
+    }
+    MUST(fewer_rounds > 0);
     for (unsigned i = 0; i < n; i++) {
         if (race_picked(&tests[i], argc, argv)) {
             race_perform(&tests[i]);
@@ -275,6 +282,11 @@ static inline int race_main(const struct race_test *tests, unsigned n, int argc,
         }
     }
     MUST(nr_picked > 0);
+    if (access("/proc/faultline/explore", F_OK) == 0) { // this kernel has yield points
+        char text[128];
+        knob_read("explore", text, sizeof(text));
+        fprintf(stderr, "explore: %s", text);
+    }
     return finish();
 }
 #define RACE_MAIN(tests)                                                                           \
@@ -289,7 +301,7 @@ static inline int race_main(const struct race_test *tests, unsigned n, int argc,
 static inline unsigned rounds(unsigned n)
 {
     n = nr_cpus == 1 ? n : n * 2 / (unsigned)nr_cpus;
-    n = faults_wait ? n / 2 : n;
+    n = (faults_wait ? n / 2 : n) / fewer_rounds;
     return race_rehearsal ? n / 8 + 1 : n + 1;
 }
 
