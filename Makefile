@@ -38,7 +38,7 @@ endif
 .SECONDARY:
 .DELETE_ON_ERROR:
 .PHONY: FORCE all kernel user tests host-tests run test check fuzz qemu qemu-gdb gdb iso compare \
-        coherence profile help clean setup format print-flags setup-build setup-qemu setup-iso \
+        coherence profile explore help clean setup format print-flags setup-build setup-qemu setup-iso \
         setup-host-tests setup-model setup-fuzz setup-lint setup-gdb
 .DEFAULT_GOAL := all
 
@@ -141,10 +141,19 @@ profile: all setup-qemu
 
 test: tests setup-qemu setup-iso setup-lint setup-model setup-fuzz
 	$(Q)$(MAKE) --no-print-directory DEBUG=1 O=$(OUT)-debug kernel
+	$(Q)$(if $(SAN),,$(MAKE) --no-print-directory EXPLORE=1 O=$(OUT)-explore kernel)
 	$(Q)$(foreach name,$(if $(SAN),,$(SAN_NAMES)),$(MAKE) --no-print-directory SAN=$(name) \
 	        O=$(OUT)-$(name) kernel &&) true
 	$(Q)tests/run --no-build --out $(OUT) $(if $(SAN),--patience 4) \
 	        $(or $(PATTERN),$(if $(SAN),guest))
+
+# The race tests under many schedules, SEEDS of them from seed FIRST on; each can be had again.
+SEEDS ?= 10
+FIRST ?= 1
+explore: tests setup-qemu
+	$(Q)$(MAKE) --no-print-directory EXPLORE=1 O=$(OUT)-explore kernel
+	$(Q)tests/explore --out $(OUT) --smp $(or $(filter-out 2,$(CPUS)),4) --seeds $(SEEDS) \
+	        --first $(FIRST) $(TEST)
 
 # A third of the time each: archives, programs (both on the host), system calls (in the guest).
 SECONDS ?= 900
@@ -201,6 +210,7 @@ help:
 	@echo 'make profile    where the instructions of a fault go, by kernel function; OPERATION=... picks'
 	@echo 'make test       every test; PATTERN=... picks some'
 	@echo 'make fuzz       look for inputs that break it, SECONDS=$(SECONDS) long; with any SAN= or DEBUG='
+	@echo 'make explore    the race tests, once for each of SEEDS=$(SEEDS) schedules; prints the seed that fails'
 	@echo 'make check      lint and host tests only'
 	@echo 'make qemu       boot in QEMU, console shown; PROG="FILE ARG..." is the program to run'
 	@echo 'make qemu-gdb   the same, waiting for a debugger on port 1234'

@@ -2,14 +2,14 @@
 //
 // The problem. A processor keeps not only translations but also entries of the upper tables (Intel
 // SDM volume 3, 4.10.3, "Paging-Structure Caches"), so it may read a leaf table that is no longer
-// reachable from the root until it is told to forget. A table that is freed before that is read, and
-// its accessed bits are written, when it is somebody else's page (R10). Emulators walk from the root
-// each time: under them such a kernel passes every test.
+// reachable from the root until it is told to forget. A table that is freed before that is read,
+// and its accessed bits are written, when it is somebody else's page (R10). Emulators walk from the
+// root each time: under them such a kernel passes every test.
 //
 // The idea. Each CPU remembers the tables below the root that led to its last faults, as the walk
-// after the fault would make the processor do, and forgets all of them whenever it executes a flush:
-// INVLPG of any address empties these caches too (4.10.4.1). A table that goes back to the allocator
-// must be remembered by nobody.
+// after the fault would make the processor do, and forgets all of them whenever it executes a
+// flush: INVLPG of any address empties these caches too (4.10.4.1). A table that goes back to the
+// allocator must be remembered by nobody.
 //
 //     CPU 0                                   CPU 1
 //     fault: remembers T

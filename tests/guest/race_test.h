@@ -172,7 +172,7 @@ static inline void audit_quiet(void)
 
 // ---- The tests of a program ---------------------------------------------------------------------
 
-// Each is one line of output: its race's number (docs/TESTING.md has the list), and what is done.
+// Each is one line of output: its race's number (docs/RACES.md has the list), and what is done.
 // Arguments of the program pick some: `race_tables R3` is all of R3, `race_tables` everything;
 // `race_tables -4` makes a quarter of the rounds.
 struct race_test {
@@ -228,7 +228,6 @@ static inline void baseline_check(const struct baseline *was)
 
 // Each runs twice: the first time the library and the kernel's caches take what they keep. After
 // the second run frames, tables, VMAs, nodes and files are as before it, or the test has failed.
-
 static inline void race_perform(const struct race_test *t)
 {
     char name[128];
