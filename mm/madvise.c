@@ -269,6 +269,9 @@ s64 mm_mincore(struct mm *mm, vaddr_t addr, u64 len, u8 *user_vec)
         return -ENOMEM;
     }
     u64 nr_pages = page_align_up(len) >> PAGE_SHIFT;
+    if ((u64)user_vec > USER_END || nr_pages > USER_END - (u64)user_vec) {
+        return -EFAULT;
+    }
     for (u64 done = 0; done < nr_pages;) {
         u64 n = min(nr_pages - done, (u64)sizeof(vec));
         int got = mincore_some(mm, addr + done * PAGE_SIZE, vec, n);

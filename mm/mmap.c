@@ -142,7 +142,8 @@ static int check_type(unsigned flags, struct file *file)
 static int spec_from_file(struct vma_spec *s, struct file *file, bool shared, u64 off, u64 len)
 {
     unsigned mode = file->flags & O_ACCMODE;
-    if (off + len < off || (off + len) >> 63) {
+    // A regular file ends at 2^63; what cannot be mapped at all is told below.
+    if (off + len < off || (S_ISREG(file->inode->mode) && (off + len) >> 63)) {
         return -EOVERFLOW;
     }
     if (mode == O_WRONLY || mode == O_ACCMODE ||

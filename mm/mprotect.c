@@ -99,11 +99,15 @@ static int mprotect_vma(struct mm *mm, struct vma *v, vaddr_t start, vaddr_t end
     return err;
 }
 
-static int mprotect_locked(struct mm *mm, vaddr_t start, vaddr_t end, unsigned prot, bool grows)
+// grows: PROT_GROWSDOWN, PROT_GROWSUP or 0. No VMA grows up here.
+static int mprotect_locked(struct mm *mm, vaddr_t start, vaddr_t end, unsigned prot, unsigned grows)
 {
     struct vma *v = vma_find_first(mm, start);
-    if (!v || (!grows && v->start > start)) {
+    if (!v || (grows != PROT_GROWSDOWN && v->start > start)) {
         return -ENOMEM;
+    }
+    if (grows == PROT_GROWSUP) {
+        return -EINVAL;
     }
     if (grows) {
         if (v->start >= end) {
@@ -147,9 +151,6 @@ s64 mm_mprotect(struct mm *mm, vaddr_t addr, u64 len, unsigned prot)
     if (prot & ~(PROT_READ | PROT_WRITE | PROT_EXEC | 8 /* PROT_SEM */)) {
         return -EINVAL;
     }
-    if (grows & PROT_GROWSUP) {
-        return -EINVAL; // no such VMA here
-    }
     if (addr >= USER_END) {
         return -ENOMEM;
     }
@@ -157,7 +158,7 @@ s64 mm_mprotect(struct mm *mm, vaddr_t addr, u64 len, unsigned prot)
     if (err) {
         return err;
     }
-    err = mprotect_locked(mm, addr, min(addr + len, USER_END), prot, grows & PROT_GROWSDOWN);
+    err = mprotect_locked(mm, addr, min(addr + len, USER_END), prot, grows);
     edit_end(&e);
     return err;
 }

@@ -327,35 +327,6 @@ static int remap_grow_in_place(struct remap *r, const struct vma_spec *v)
     return map_locked(r->mm, &s);
 }
 
-// The VMA that holds all of the old range. -EFAULT as on Linux.
-static int remap_find(struct remap *r, struct vma_spec *out)
-{
-    struct vma *v = vma_find(r->mm, r->old);
-    if (!v) {
-        return -EFAULT;
-    }
-    vma_to_spec(v, out);
-    // A length that leaves the address space: what is to be cut off cannot be unmapped (Linux says
-    // so too), and no VMA is that long.
-    if (r->old_len > USER_END - r->old) {
-        return r->old_len > r->new_len ? -EINVAL : -EFAULT;
-    }
-    bool moves = r->flags & (MREMAP_FIXED | MREMAP_DONTUNMAP);
-    if (!moves && r->old_len >= r->new_len && r->old_len) {
-        return 0; // shrinking may span VMAs and holes
-    }
-    // Linux: duplicating (old_len 0) is for shared mappings only.
-    if (r->old_len == 0 && !(v->flags & VMA_SHARED)) {
-        return -EINVAL;
-    }
-    if (min(r->old_len, moves ? r->new_len : r->old_len) > v->end - r->old) {
-        return -EFAULT;
-    }
-    return r->new_len > r->old_len
-               ? mm_may_map(r->mm, (r->new_len - r->old_len) >> PAGE_SHIFT, v->flags)
-               : 0;
-}
-
 static int remap_fixed_check(const struct remap *r)
 {
     if ((r->new_addr & ~PAGE_MASK) || r->new_len > USER_END ||
@@ -366,6 +337,45 @@ static int remap_fixed_check(const struct remap *r)
         return -EINVAL;
     }
     return (r->flags & MREMAP_FIXED) && r->new_addr < MMAP_MIN_ADDR ? -EPERM : 0;
+}
+
+// The VMA that holds all of the old range. -EFAULT as on Linux.
+static int remap_find(struct remap *r, struct vma_spec *out)
+{
+    struct vma *v = vma_find(r->mm, r->old);
+    if (!v) {
+        return -EFAULT;
+    }
+    vma_to_spec(v, out);
+    bool moves = r->flags & (MREMAP_FIXED | MREMAP_DONTUNMAP);
+    int err = moves ? remap_fixed_check(r) : 0;
+    if (err) {
+        return err;
+    }
+    if (!moves && r->old_len == r->new_len && r->old_len) {
+        return 0; // nothing to do, and Linux does not ask how long nothing is
+    }
+    // A length that leaves the address space: what is to be cut off cannot be unmapped (Linux says
+    // so too), and no VMA is that long.
+    if (r->old_len > USER_END - r->old) {
+        return r->old_len > r->new_len ? -EINVAL : -EFAULT;
+    }
+    if (!moves && r->old_len >= r->new_len && r->old_len) {
+        return 0; // shrinking may span VMAs and holes
+    }
+    // Linux: duplicating (old_len 0) is for shared mappings only.
+    if (r->old_len == 0 && !(v->flags & VMA_SHARED)) {
+        return -EINVAL;
+    }
+    if (min(r->old_len, moves ? r->new_len : r->old_len) > v->end - r->old) {
+        return -EFAULT;
+    }
+    if (r->new_len > USER_END) {
+        return -ENOMEM;
+    }
+    return r->new_len > r->old_len
+               ? mm_may_map(r->mm, (r->new_len - r->old_len) >> PAGE_SHIFT, v->flags)
+               : 0;
 }
 
 // Duplicate a shared mapping (old_len 0).
@@ -434,10 +444,7 @@ static int remap_check(const struct remap *r)
         (r->old & ~PAGE_MASK) || r->new_len == 0) {
         return -EINVAL;
     }
-    if (f & (MREMAP_FIXED | MREMAP_DONTUNMAP)) {
-        return remap_fixed_check(r);
-    }
-    return r->new_len > USER_END ? -ENOMEM : 0;
+    return 0;
 }
 
 s64 mm_mremap(struct mm *mm, vaddr_t old, u64 old_len, u64 new_len, unsigned flags,

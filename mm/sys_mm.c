@@ -35,7 +35,8 @@ s64 sys_munmap(const u64 *a)
 
 s64 sys_mprotect(const u64 *a)
 {
-    return mm_mprotect(current_mm(), a[0], a[1], (unsigned)a[2]);
+    unsigned unknown = a[2] >> 32 ? 1u << 31 : 0; // as good a wrong bit as those cut off
+    return mm_mprotect(current_mm(), a[0], a[1], (unsigned)a[2] | unknown);
 }
 
 s64 sys_mremap(const u64 *a)
