@@ -14,9 +14,9 @@
 //         ep->ready_lock, ep->wait, ep->poll_wait
 //
 // Epolls in epolls. An inner epoll's wake-up takes the locks of the outer one inside its own;
-// asking an inner one takes its ep->lock inside the outer's. Both orders follow the graph, which has
-// no circle, so there is no deadlock; to show it to the rank checker each one's locks are ranked by
-// its level: 0 for one that watches no epoll, else one more than the highest it watches.
+// asking an inner one takes its ep->lock inside the outer's. Both orders follow the graph, which
+// has no circle, so there is no deadlock; to show it to the rank checker each one's locks are
+// ranked by its level: 0 for one that watches no epoll, else one more than the highest it watches.
 //
 // The end of a file. An item holds no reference to its file: closing the last descriptor must end
 // the watching (epoll(7), question 6). file_put's last put calls epoll_file_gone, which removes the

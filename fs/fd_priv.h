@@ -11,6 +11,13 @@ int fd_replace(int fd, struct file *f, u32 fd_flags);
 int fd_close(int fd); // 0 or -EBADF
 // The close-on-exec flag, 0 or 1, before it was set to `set` (negative: left alone). -EBADF.
 int fd_cloexec(int fd, int set);
+// ---- filelock.c
+s64 file_fcntl_lock(struct file *f, int fd, unsigned cmd, u64 user);
+void locks_fd_closed(struct files *t, struct file *f); // a descriptor of t was closed
+
+// ---- memfd.c
+s64 memfd_fcntl(struct file *f, unsigned cmd, u64 arg);
+
 // No descriptor from this one on is open in the current process.
 unsigned fd_table_size(void);
 

@@ -123,6 +123,14 @@ bool files_are_shared(struct files *t)
     return load_acquire(&t->ref) > 1; /* pairs with files_put: then the others are done with it */
 }
 
+// A descriptor of t was closed. By POSIX that ends all record locks of the process on the file,
+// those taken through other descriptors too.
+static void fd_file_put(struct files *t, struct file *f)
+{
+    locks_fd_closed(t, f);
+    file_put(f);
+}
+
 void files_put(struct files *t)
 {
     if (atomic_fetch_sub(&t->ref, 1) != 1) {
@@ -133,7 +141,7 @@ void files_put(struct files *t)
     for (unsigned i = 0; i < a->size; i++) {
         struct file *f = load_relaxed(&a->file[i]);
         if (f) {
-            file_put(f);
+            fd_file_put(t, f);
             cond_resched();
         }
     }
@@ -308,10 +316,9 @@ int fd_replace(int fd, struct file *f, u32 fd_flags)
     }
     mutex_unlock(&t->lock);
     if (err) {
-        old = f;
-    }
-    if (old) {
-        file_put(old);
+        file_put(f);
+    } else if (old) {
+        fd_file_put(t, old);
     }
     return err ? err : fd;
 }
@@ -328,7 +335,7 @@ int fd_close(int fd)
     if (!old) {
         return -EBADF;
     }
-    file_put(old);
+    fd_file_put(t, old);
     return 0;
 }
 
@@ -364,6 +371,6 @@ void files_close_on_exec(struct files *t)
         if (!f) {
             return;
         }
-        file_put(f);
+        fd_file_put(t, f);
     }
 }

@@ -39,6 +39,7 @@ void file_put(struct file *f)
         if (load_relaxed(&f->watched)) {     // who watches it held a reference while it did that
             epoll_file_gone(f);
         }
+        locks_file_gone(f);
         if (f->ops->release) {
             f->ops->release(f);
         }

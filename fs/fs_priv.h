@@ -53,6 +53,10 @@ unsigned file_poll(struct file *f, struct pollq *pt);
 // --- epoll.c --- The last reference to a watched file is gone: nobody watches it any more.
 void epoll_file_gone(struct file *f);
 
+// --- filelock.c ---
+void locks_file_gone(struct file *f);   // its last reference is going
+void inode_locks_free(struct inode *i); // the inode is going
+
 // --- namei.c ---
 struct walk {
     struct inode *dir;           // counted: where `name` is to be looked up

@@ -31,14 +31,21 @@ static unsigned pipe_used(struct pipe *p)
 }
 
 // Move n bytes (they are there, or there is room); how many went.
-static size_t pipe_move(struct pipe *p, u8 *user, size_t n, unsigned at, bool to_user)
+enum pipe_way { TO_USER, FROM_USER, FROM_KERNEL };
+
+static size_t pipe_move(struct pipe *p, u8 *user, size_t n, unsigned at, enum pipe_way way)
 {
     size_t done = 0;
     while (done < n) {
         size_t off = (at + done) % PIPE_SIZE;
         size_t some = min(n - done, (size_t)PIPE_SIZE - off);
-        size_t left = to_user ? arch_copy_to_user(user + done, p->buf + off, some)
-                              : arch_copy_from_user(p->buf + off, user + done, some);
+        size_t left = 0;
+        if (way == FROM_KERNEL) {
+            memcpy(p->buf + off, user + done, some);
+        } else {
+            left = way == TO_USER ? arch_copy_to_user(user + done, p->buf + off, some)
+                                  : arch_copy_from_user(p->buf + off, user + done, some);
+        }
         done += some - left;
         if (left) {
             break;
@@ -63,7 +70,7 @@ static ssize_t pipe_read(struct file *f, void *buf, size_t n, u64 *pos)
         mutex_lock(&p->lock);
         bool last = load_acquire(&p->writers) == 0; // before the look at the bytes
         size_t some = min(n, (size_t)pipe_used(p));
-        size_t done = pipe_move(p, buf, some, load_relaxed(&p->tail), true);
+        size_t done = pipe_move(p, buf, some, load_relaxed(&p->tail), TO_USER);
         store_release(&p->tail, load_relaxed(&p->tail) + (unsigned)done);
         mutex_unlock(&p->lock);
         if (some) {
@@ -90,7 +97,8 @@ static bool pipe_has_room(struct pipe *p, size_t n)
 }
 
 // One piece of a write: bytes, or 0: no room, or errno.
-static ssize_t pipe_write_some(struct pipe *p, const u8 *buf, size_t n, bool together)
+static ssize_t pipe_write_some(struct pipe *p, const u8 *buf, size_t n, bool together,
+                               enum pipe_way way)
 {
     ssize_t r = 0;
     mutex_lock(&p->lock);
@@ -99,7 +107,7 @@ static ssize_t pipe_write_some(struct pipe *p, const u8 *buf, size_t n, bool tog
         r = -EPIPE;
     } else if (room && (!together || room >= n)) {
         size_t some = min(n, room);
-        size_t done = pipe_move(p, (u8 *)(uintptr_t)buf, some, load_relaxed(&p->head), false);
+        size_t done = pipe_move(p, (u8 *)(uintptr_t)buf, some, load_relaxed(&p->head), way);
         store_release(&p->head, load_relaxed(&p->head) + (unsigned)done);
         r = done ? (ssize_t)done : -EFAULT;
     }
@@ -110,15 +118,14 @@ static ssize_t pipe_write_some(struct pipe *p, const u8 *buf, size_t n, bool tog
     return r;
 }
 
-static ssize_t pipe_write(struct file *f, const void *buf, size_t n, u64 *pos)
+static ssize_t pipe_write_from(struct file *f, const void *buf, size_t n, enum pipe_way way)
 {
     struct pipe *p = f->inode->private;
     bool together = n <= PIPE_ATOMIC;
     size_t done = 0;
     ssize_t r = 0;
-    (void)pos;
     while (done < n) {
-        r = pipe_write_some(p, (const u8 *)buf + done, n - done, together);
+        r = pipe_write_some(p, (const u8 *)buf + done, n - done, together, way);
         if (r > 0) {
             done += (size_t)r;
             continue;
@@ -138,6 +145,18 @@ static ssize_t pipe_write(struct file *f, const void *buf, size_t n, u64 *pos)
         signal_send_self(SIGPIPE);
     }
     return done ? (ssize_t)done : r;
+}
+
+static ssize_t pipe_write(struct file *f, const void *buf, size_t n, u64 *pos)
+{
+    (void)pos;
+    return pipe_write_from(f, buf, n, FROM_USER);
+}
+
+static ssize_t pipe_write_kernel(struct file *f, const void *buf, size_t n, u64 *pos)
+{
+    (void)pos;
+    return pipe_write_from(f, buf, n, FROM_KERNEL);
 }
 
 static unsigned pipe_poll(struct file *f, struct pollq *pt)
@@ -206,6 +225,7 @@ static void pipe_release(struct file *f)
 static const struct file_ops pipe_fops = {
     .read = pipe_read,
     .write = pipe_write,
+    .write_kernel = pipe_write_kernel,
     .poll = pipe_poll,
     .ioctl = pipe_ioctl,
     .open = pipe_open,
@@ -297,6 +317,7 @@ static void fifo_release(struct file *f)
 static const struct file_ops fifo_fops = {
     .read = pipe_read,
     .write = pipe_write,
+    .write_kernel = pipe_write_kernel,
     .poll = pipe_poll,
     .ioctl = pipe_ioctl,
     .open = fifo_open,

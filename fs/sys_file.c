@@ -124,18 +124,7 @@ s64 sys_dup3(const u64 *a)
     return do_dup3((int)a[0], (int)a[1], (u32)a[2]);
 }
 
-// Locks between processes: there is one process.
-static s64 fcntl_getlk(u64 user)
-{
-    s16 type;
-    const s16 unlocked = 2;
-    if (arch_copy_from_user(&type, (const void *)user, sizeof(type))) {
-        return -EFAULT;
-    }
-    return arch_copy_to_user((void *)user, &unlocked, sizeof(unlocked)) ? -EFAULT : 0;
-}
-
-static s64 file_fcntl(struct file *f, unsigned cmd, u64 arg)
+static s64 file_fcntl(struct file *f, int fd, unsigned cmd, u64 arg)
 {
     unsigned flags = load_relaxed(&f->flags);
     switch (cmd) {
@@ -147,9 +136,15 @@ static s64 file_fcntl(struct file *f, unsigned cmd, u64 arg)
         }
         return 0;
     case F_GETLK:
-        return fcntl_getlk(arg);
     case F_SETLK:
     case F_SETLKW:
+    case F_OFD_GETLK:
+    case F_OFD_SETLK:
+    case F_OFD_SETLKW:
+        return file_fcntl_lock(f, fd, cmd, arg);
+    case F_ADD_SEALS:
+    case F_GET_SEALS:
+        return memfd_fcntl(f, cmd, arg);
     case F_SETOWN:
     case F_GETOWN:
         return 0;
@@ -192,7 +187,7 @@ s64 sys_fcntl(const u64 *a)
     if (!f) {
         return -EBADF;
     }
-    r = file_fcntl(f, cmd, a[2]);
+    r = file_fcntl(f, fd, cmd, a[2]);
     file_put(f);
     return r;
 }

@@ -65,6 +65,16 @@ struct inode *tmpfs_make_file(struct super *sb, u32 mode)
         i->ops = &tmpfs_file_ops;
         i->fops = &tmpfs_fops;
         i->mapping.ops = &tmpfs_mapping_ops;
+        store_relaxed(&i->seals, F_SEAL_SEAL);
+    }
+    return i;
+}
+
+struct inode *shmem_inode_new(u32 mode)
+{
+    struct inode *i = tmpfs_make_file(&shmem_super, S_IFREG | mode);
+    if (i) {
+        store_relaxed(&i->nlink, 0);
     }
     return i;
 }
@@ -104,13 +114,15 @@ static size_t tmpfs_room(struct inode *i, u64 pos, size_t n)
     return 0;
 }
 
-static ssize_t tmpfs_write_locked(struct inode *i, const char *buf, size_t n, u64 pos)
+static ssize_t tmpfs_write_locked(struct inode *i, const char *buf, size_t n, u64 pos, bool kernel)
 {
     size_t done = 0;
     ssize_t r = 0;
     while (done < n) {
         size_t some = tmpfs_room(i, pos + done, n - done);
-        r = some ? mapping_write(&i->mapping, pos + done, buf + done, some) : -ENOSPC;
+        r = !some    ? -ENOSPC
+            : kernel ? mapping_write_kernel(&i->mapping, pos + done, buf + done, some)
+                     : mapping_write(&i->mapping, pos + done, buf + done, some);
         if (r <= 0) {
             break;
         }
@@ -132,7 +144,14 @@ static ssize_t tmpfs_write_locked(struct inode *i, const char *buf, size_t n, u6
     return done ? (ssize_t)done : r;
 }
 
-static ssize_t tmpfs_write(struct file *f, const void *buf, size_t n, u64 *pos)
+static bool write_is_sealed(struct inode *i, u64 end)
+{
+    unsigned seals = load_relaxed(&i->seals);
+    return (seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)) ||
+           ((seals & F_SEAL_GROW) && end > load_relaxed(&i->mapping.size_bytes));
+}
+
+static ssize_t tmpfs_write_from(struct file *f, const void *buf, size_t n, u64 *pos, bool kernel)
 {
     struct inode *i = f->inode;
     ssize_t r;
@@ -142,8 +161,10 @@ static ssize_t tmpfs_write(struct file *f, const void *buf, size_t n, u64 *pos)
     }
     if (n && *pos >= FILE_SIZE_MAX) {
         r = -EFBIG;
+    } else if (write_is_sealed(i, *pos + min(n, (size_t)(FILE_SIZE_MAX - *pos)))) {
+        r = -EPERM;
     } else {
-        r = tmpfs_write_locked(i, buf, min(n, (size_t)(FILE_SIZE_MAX - *pos)), *pos);
+        r = tmpfs_write_locked(i, buf, min(n, (size_t)(FILE_SIZE_MAX - *pos)), *pos, kernel);
     }
     mutex_unlock(&i->lock);
     if (r > 0) {
@@ -152,12 +173,28 @@ static ssize_t tmpfs_write(struct file *f, const void *buf, size_t n, u64 *pos)
     return r;
 }
 
+static ssize_t tmpfs_write(struct file *f, const void *buf, size_t n, u64 *pos)
+{
+    return tmpfs_write_from(f, buf, n, pos, false);
+}
+
+static ssize_t tmpfs_write_kernel(struct file *f, const void *buf, size_t n, u64 *pos)
+{
+    return tmpfs_write_from(f, buf, n, pos, true);
+}
+
 static int tmpfs_truncate(struct inode *i, u64 size)
 {
     if (size > FILE_SIZE_MAX) {
         return -EFBIG;
     }
     mutex_lock(&i->lock);
+    unsigned seals = load_relaxed(&i->seals);
+    u64 old = load_relaxed(&i->mapping.size_bytes);
+    if ((size < old && (seals & F_SEAL_SHRINK)) || (size > old && (seals & F_SEAL_GROW))) {
+        mutex_unlock(&i->lock);
+        return -EPERM;
+    }
     mapping_truncate(&i->mapping, size);
     inode_touch(i);
     mutex_unlock(&i->lock);
@@ -193,7 +230,13 @@ static int tmpfs_fallocate(struct file *f, int mode, u64 offset, u64 len)
     int err = 0;
     mutex_lock(&i->lock);
     size = load_relaxed(&i->mapping.size_bytes);
-    if (mode & FALLOC_FL_PUNCH_HOLE) {
+    bool punch = mode & FALLOC_FL_PUNCH_HOLE, grows = end > size && !(mode & FALLOC_FL_KEEP_SIZE);
+    unsigned never = punch ? F_SEAL_WRITE | F_SEAL_FUTURE_WRITE : grows ? F_SEAL_GROW : 0;
+    if (load_relaxed(&i->seals) & never) {
+        mutex_unlock(&i->lock);
+        return -EPERM;
+    }
+    if (punch) {
         mapping_punch(&i->mapping, offset, end);
     } else {
         // Nothing is kept beyond the end of the file, where faults must find no page.
@@ -221,6 +264,7 @@ static int tmpfs_mmap(struct file *f, const struct vma_ops **ops)
 static const struct file_ops tmpfs_fops = {
     .read = tmpfs_read,
     .write = tmpfs_write,
+    .write_kernel = tmpfs_write_kernel,
     .mmap = tmpfs_mmap,
     .fallocate = tmpfs_fallocate,
     .truncate = tmpfs_truncate,

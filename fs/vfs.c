@@ -75,6 +75,7 @@ void inode_put(struct inode *i)
             i->ops->evict(i);
         }
         mapping_destroy(&i->mapping);
+        inode_locks_free(i);
         kfree(i->name);
         kmem_cache_free(inode_cache, i);
         i = parent;

@@ -14,6 +14,7 @@
 struct dirent_sink;
 struct epitem;
 struct inode;
+struct inode_locks;
 struct pollq;
 struct vma_ops;
 struct waitq;
@@ -64,7 +65,7 @@ struct inode {
     atomic_int ref;    // [a] each directory entry, open file, child directory and user holds one
     u32 mode;          // [L] S_IFMT (fixed) | permissions
     atomic_uint nlink; // [a] written under N; 0: removed
-    u32 uid, gid;      // [I]
+    u32 uid, gid;      // [L]
     u64 ino, rdev;     // [I]
     struct super *sb;  // [I]
     _Atomic u64 atime_ns, mtime_ns, ctime_ns; // [a] wall clock
@@ -76,8 +77,10 @@ struct inode {
     bool is_root;          // [N] the root of a mount
     struct inode *parent;  // [N] directories: counted; the root's is itself, not counted
     char *name;            // [N] directories: the name in parent; NULL: a root of its own
-    void *private;         // the file system's
-    u64 data;              // [I] the file system's
+    _Atomic(struct inode_locks *) locks; // [a] set once; fs/filelock.c
+    atomic_uint seals;                   // [a] F_SEAL_*, written under L; fs/memfd.c
+    void *private;                       // the file system's
+    u64 data;                            // [I] the file system's
 };
 
 struct file_ops {
@@ -99,6 +102,8 @@ struct file_ops {
     // Optional, for readv and writev where the pieces belong together (a datagram).
     ssize_t (*readv)(struct file *, const struct uapi_iovec *v, u64 nr);
     ssize_t (*writev)(struct file *, const struct uapi_iovec *v, u64 nr);
+    // Optional: write from kernel memory, for sendfile. pos_lock is not held; *pos is the caller's.
+    ssize_t (*write_kernel)(struct file *, const void *buf, size_t n, u64 *pos);
     bool stream; // no position: lseek, pread and pwrite say -ESPIPE
 };
 
@@ -182,6 +187,7 @@ int fs_open_stdio(struct files *files);
 // An unlinked tmpfs file of size_bytes, opened read-write: what MAP_SHARED|MAP_ANONYMOUS maps. 0 or
 // -ENOMEM; *out counted.
 int shmem_file_create(u64 size_bytes, struct file **out);
+struct inode *shmem_inode_new(u32 mode); // the same, not yet opened; NULL: no memory
 
 // Files of the kernel with generated text: /proc/faultline/NAME. show returns bytes; store (NULL:
 // read only) gets the text without its newline and returns 0 or errno. Both may sleep and run in

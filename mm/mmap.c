@@ -153,7 +153,12 @@ static int spec_from_file(struct vma_spec *s, struct file *file, bool shared, u6
     if (!file->ops->mmap) {
         return -ENODEV;
     }
-    s->flags |= !shared || mode == O_RDWR ? VMA_MAYWRITE : 0;
+    bool sealed =
+        shared && (load_relaxed(&file->inode->seals) & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE));
+    if (sealed && (s->flags & VMA_WRITE)) {
+        return -EPERM;
+    }
+    s->flags |= !shared || (mode == O_RDWR && !sealed) ? VMA_MAYWRITE : 0;
     int err = file->ops->mmap(file, &s->ops);
     if (err) {
         return err;

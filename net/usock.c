@@ -294,7 +294,18 @@ static ssize_t usock_write(struct file *f, const void *buf, size_t n, u64 *pos)
     return usock_writev(f, &v, 1);
 }
 
+static ssize_t usock_write_kernel(struct file *f, const void *buf, size_t n, u64 *pos)
+{
+    struct uapi_iovec v = {.base = (u64)buf, .len = n};
+    struct send m = {.nonblock = load_relaxed(&f->flags) & O_NONBLOCK, .cred = ucred_now()};
+    (void)pos;
+    iov_iter_init(&m.it, &v, 1);
+    m.it.kernel = true;
+    return usock_send(f->private, &m);
+}
+
 const struct file_ops usock_fops = {
+    .write_kernel = usock_write_kernel,
     .read = usock_read,
     .write = usock_write,
     .readv = usock_readv,

@@ -147,6 +147,7 @@ struct iov_iter {
     u64 nr;
     size_t off;  // in *v
     size_t left; // in all
+    bool kernel; // kernel memory
 };
 struct send {
     struct iov_iter it;

@@ -45,6 +45,10 @@
 #define S_IFCHR  0020000
 #define S_IFIFO  0010000
 
+#define S_ISUID 04000
+#define S_ISGID 02000
+#define S_IXGRP 00010
+
 #define S_ISLNK(m)  (((m)&S_IFMT) == S_IFLNK)
 #define S_ISREG(m)  (((m)&S_IFMT) == S_IFREG)
 #define S_ISDIR(m)  (((m)&S_IFMT) == S_IFDIR)
@@ -74,10 +78,22 @@
 #define F_SETLKW        7
 #define F_SETOWN        8
 #define F_GETOWN        9
+#define F_OFD_GETLK     36
+#define F_OFD_SETLK     37
+#define F_OFD_SETLKW    38
 #define F_DUPFD_CLOEXEC 1030
 #define F_SETPIPE_SZ    1031
 #define F_GETPIPE_SZ    1032
+#define F_ADD_SEALS     1033
+#define F_GET_SEALS     1034
 #define FD_CLOEXEC      1
+
+#define F_SEAL_SEAL         0x01u
+#define F_SEAL_SHRINK       0x02u
+#define F_SEAL_GROW         0x04u
+#define F_SEAL_WRITE        0x08u
+#define F_SEAL_FUTURE_WRITE 0x10u
+#define F_SEAL_EXEC         0x20u
 
 #define FALLOC_FL_KEEP_SIZE  1
 #define FALLOC_FL_PUNCH_HOLE 2
