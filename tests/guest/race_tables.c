@@ -140,15 +140,20 @@ static void unmap_once(unsigned id)
 
 // ---- Walkers in tables that go ------------------------------------------------------------------
 
-// Walks without a fault of their own: mincore and a system call's copy from user memory.
+// Walks of all kinds: mincore's, which keeps writers away, a system call's copy from user memory,
+// populating, and faults that read.
 static void walk_places(unsigned id)
 {
     unsigned seed = id + 77;
     static _Thread_local unsigned char vec[4];
     while (racing()) {
         char *p = place[next_random(&seed) % NR_PLACES];
-        for (int i = 0; i < 16; i++) {
-            CHECK(mincore(p, PAGE, vec) == 0 || errno == ENOMEM);
+        CHECK(mincore(p, PAGE, vec) == 0 || errno == ENOMEM);
+        for (int i = 0; i < 4; i++) {
+            unsigned char byte = 0;
+            char *q = place[next_random(&seed) % NR_PLACES];
+            int what = poke(TOUCH_READ, (unsigned char *)q + 8, &byte);
+            CHECK(what == 0 || what == MAPERR);
         }
         CHECK(access(p, F_OK) == -1); // reads a path there: EFAULT, or a name that does not exist
         if (id % 2) {
