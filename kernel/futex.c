@@ -321,6 +321,9 @@ static s64 futex_requeue(const u64 *a, bool private_, bool compare)
         if (arch_user_load32((const u32 *)a[0], &word)) {
             return -EFAULT;
         }
+        if (thread_signal_pending()) {
+            return -ERESTARTSYS; // nothing was done; the page may be taken from us for ever
+        }
         cond_resched();
         buckets_lock(b1, b2);
     }

@@ -115,7 +115,7 @@ int mm_futex_key(struct mm *mm, vaddr_t addr, bool process_private, struct mm_ke
 {
     *key = (struct mm_key){.object = mm, .index = addr >> PAGE_SHIFT, .offset = addr & ~PAGE_MASK};
     if (process_private) {
-        return 0;
+        return addr < USER_END ? 0 : -EFAULT;
     }
     rcu_read_lock();
     struct vma *v = mt_find_rcu(mm_tree(mm, addr), addr, NULL, NULL);

@@ -133,9 +133,8 @@ def small_memory(guest):
 
 
 def out_of_memory(guest):
-    status, err, text = lived("oom_eat", guest.boot("oom_eat", options=["-v", "--mem", "32M"]),
-                              (137,))
-    check(status == 137 and b"out of memory: killing" in err, text)
+    _, err, text = lived("oom_eat", guest.boot("oom_eat", options=["-v", "--mem", "32M"]), (0,))
+    check(b"out of memory: killing" in err, text)
 
 
 def tests(guest):

@@ -45,6 +45,10 @@ static void errors(void)
     CHECK_ERRNO(futex(&word, FUTEX_CMP_REQUEUE, 1, (void *)1, &word2, 5), EAGAIN);
     CHECK_ERRNO(futex(&word, FUTEX_REQUEUE, (uint32_t)-1, (void *)1, &word2, 0), EINVAL);
     CHECK(futex(&word, FUTEX_WAKE, 10, NULL, NULL, 0) == 0);
+    // No memory there, for a private futex neither, which needs no mapping.
+    CHECK_ERRNO(futex((uint32_t *)0xffffffff81000000ul, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0),
+                EFAULT);
+    CHECK_ERRNO(futex((uint32_t *)0x7ffffffff000ul, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0), EFAULT);
     ok("errors");
 }
 
