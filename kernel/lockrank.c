@@ -39,6 +39,7 @@ static const char *rank_name(unsigned rank)
         [RANK_MMAP_LOCK] = "MMAP_LOCK",
         [RANK_MM_EDIT] = "MM_EDIT",
         [RANK_I_MMAP] = "I_MMAP",
+        [RANK_FORK] = "FORK",
         [RANK_SLEEP_MISC] = "SLEEP_MISC",
         [RANK_PROC] = "PROC",
         [RANK_SIGNAL] = "SIGNAL",

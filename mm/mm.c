@@ -55,7 +55,7 @@ struct mm *mm_create(const struct mm_scheme *scheme)
     mt_init(&mm->vmas, USER_END);
     mutex_init(&mm->edit_lock, RANK_MM_EDIT);
     rwsem_init(&mm->mmap_lock, RANK_MMAP_LOCK);
-    mutex_init(&mm->fork_gate, RANK_SLEEP_MISC);
+    mutex_init(&mm->fork_gate, RANK_FORK);
     mm->mmap_top = USER_END - MMAP_TOP_GAP;
     mm->users = 1;
     mm->refs = 1;

@@ -19,6 +19,7 @@ enum lock_rank {
     RANK_MMAP_LOCK,  // mm->mmap_lock (scheme mmap_lock only)
     RANK_MM_EDIT,    // mm->edit_lock
     RANK_I_MMAP,     // mapping->i_mmap_lock
+    RANK_FORK,       // mm->fork_gate: until the instant of a fork
     RANK_SLEEP_MISC, // leaf sleeping locks: nothing sleeping is taken inside
     // Spinlocks.
     RANK_SPIN_FIRST = 32,

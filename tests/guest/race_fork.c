@@ -409,7 +409,7 @@ static void child_exits(unsigned i)
         pthread_attr_init(&attr);
         pthread_attr_setstack(&attr, stack[k], sizeof(stack[k]));
         if (pthread_create(&t, &attr, write_for_ever, (void *)(uintptr_t)k)) {
-            _exit(1);
+            _exit(2);
         }
     }
     for (volatile unsigned turns = 0; turns < i * 300; turns++) {
