@@ -228,6 +228,7 @@ static void child_give_away_locked(struct process *c, struct process *from, stru
     }
     if (stray) {
         family_reap_locked(c);
+        waitq_wake_all(&to->child_wait); // who waits for any child may have none left
     } else if (!zombie_settle_locked(c, &none)) {
         return;
     }
@@ -256,6 +257,7 @@ void family_process_ended_locked(struct process *p, struct sigqueue **q)
     jobctl_ended_locked(p, p->parent);
     if (p->stray) {
         family_reap_locked(p);
+        waitq_wake_all(&p->parent->child_wait); // as above
     } else if (!zombie_settle_locked(p, q)) {
         return;
     }
