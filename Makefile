@@ -37,9 +37,10 @@ endif
 .SUFFIXES:
 .SECONDARY:
 .DELETE_ON_ERROR:
-.PHONY: FORCE all kernel user tests host-tests run test check fuzz qemu qemu-gdb gdb iso compare \
-        coherence profile explore help clean setup format print-flags setup-build setup-qemu setup-iso \
-        setup-host-tests setup-model setup-fuzz setup-lint setup-gdb
+.PHONY: FORCE all kernel user tests host-tests run test check fuzz qemu qemu-gdb gdb iso usb shell \
+        compare coherence profile explore help clean setup format print-flags setup-build \
+        setup-qemu setup-iso setup-host-tests setup-model setup-fuzz setup-lint setup-gdb \
+        setup-shell
 .DEFAULT_GOAL := all
 
 # --- The kernel ---------------------------------------------------------------------------------
@@ -139,7 +140,7 @@ coherence: all setup-qemu
 profile: all setup-qemu
 	$(Q)tools/profile --kernel $(KERNEL) $(addprefix --operation ,$(OPERATION))
 
-test: tests setup-qemu setup-iso setup-lint setup-model setup-fuzz
+test: tests setup-qemu setup-iso setup-lint setup-model setup-fuzz setup-shell
 	$(Q)$(MAKE) --no-print-directory DEBUG=1 O=$(OUT)-debug kernel
 	$(Q)$(if $(SAN),,$(MAKE) --no-print-directory EXPLORE=1 O=$(OUT)-explore kernel)
 	$(Q)$(foreach name,$(if $(SAN),,$(SAN_NAMES)),$(MAKE) --no-print-directory SAN=$(name) \
@@ -178,6 +179,28 @@ qemu-gdb: all setup-qemu setup-gdb
 gdb: kernel setup-gdb
 	$(Q)gdb -q -ex 'set architecture i386:x86-64' -ex 'target remote localhost:1234' $(KERNEL)
 
+# A shell on the serial console, which is this terminal; SCREEN=1: also on a screen in a window, as
+# GRUB starts it. ROOT=FOLDER: another root than busybox's; START: the words that start it.
+SCREEN ?= 0
+ROOT ?= $(OUT)/shell/root
+SHELL_ADD := --add $(ROOT) --add $(OUT)/user/faultbench:/bin/faultbench
+START ?= $(if $(filter $(OUT)/shell/root,$(ROOT)),init=/bin/sh -- /etc/start)
+
+shell: all setup-qemu $(if $(filter $(OUT)/shell/root,$(ROOT)),$(OUT)/shell/root/etc/start)
+	$(Q)tools/run --console --kernel $(KERNEL) --smp $(CPUS) --mem $(MEM) $(SHELL_ADD) \
+	        $(if $(filter 1,$(SCREEN)),--screen --boot iso) --append '$(START)'
+
+$(OUT)/shell/root/etc/start: tools/mkroot | setup-shell
+	$(say) ROOT $(OUT)/shell/root
+	$(Q)tools/mkroot $(OUT)/shell/root
+
+# For a USB stick: dd if=IMAGE of=/dev/... bs=4M
+usb: $(OUT)/faultline-usb.img
+
+$(OUT)/faultline-usb.img: $(KERNEL) $(USER_PROGS) $(OUT)/shell/root/etc/start tools/mkiso | setup-iso
+	$(say) USB $@
+	$(Q)tools/mkiso --kernel $(KERNEL) $(SHELL_ADD) -o $@ --cmdline '$(START)'
+
 iso: $(OUT)/faultline.iso
 
 $(OUT)/faultline.iso: $(KERNEL) $(USER_PROGS) tools/mkiso tools/run | setup-iso
@@ -192,7 +215,8 @@ setup:
 print-flags:
 	@echo $(CC) $(KERNEL_CPPFLAGS) $(KERNEL_CFLAGS)
 
-setup-build setup-qemu setup-iso setup-host-tests setup-model setup-fuzz setup-lint setup-gdb:
+setup-build setup-qemu setup-iso setup-host-tests setup-model setup-fuzz setup-lint setup-gdb \
+setup-shell:
 	$(Q)tools/setup $(@:setup-%=%)
 
 format: setup-lint
@@ -215,6 +239,8 @@ help:
 	@echo 'make qemu       boot in QEMU, console shown; PROG="FILE ARG..." is the program to run'
 	@echo 'make qemu-gdb   the same, waiting for a debugger on port 1234'
 	@echo 'make gdb        a debugger for that'
+	@echo 'make shell      boot into a shell; SCREEN=1 shows a screen, too'
+	@echo 'make usb        an image for a USB stick that boots into that shell under BIOS and UEFI'
 	@echo 'make iso        an image that boots under BIOS and UEFI and runs the fault bench'
 	@echo 'make kernel, user, tests, host-tests   build just that'
 	@echo 'make setup      install all that any target needs'

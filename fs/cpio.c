@@ -171,7 +171,7 @@ static int record_unpack(const struct record *r)
     return err;
 }
 
-int cpio_unpack(const void *archive, size_t len)
+int cpio_unpack(const void *archive, size_t len, void (*used)(size_t upto))
 {
     const u8 *data = archive;
     size_t at = 0;
@@ -198,6 +198,9 @@ int cpio_unpack(const void *archive, size_t len)
             first = first ? first : err;
         }
         made += in_archive && !err;
+        if (used) {
+            used(at);
+        }
         cond_resched();
     }
     if (in_archive) {

@@ -170,7 +170,8 @@ struct inode *vfs_root_get(void); // the root of all paths, counted
 void vfs_init(void); // boot: caches and mounts; after mm_init and the drivers
 // The initramfs (cpio "newc") into the root. 0, or errno after a clear message; what was good is
 // kept.
-int cpio_unpack(const void *data, size_t len);
+// used (may be NULL) hears, from time to time, that the first `upto` bytes will not be read again.
+int cpio_unpack(const void *data, size_t len, void (*used)(size_t upto));
 
 // Open by path. flags O_*. 0 or errno; *out counted. Relative to the current process's directory.
 // May sleep; no lock held.

@@ -172,17 +172,43 @@ static int init_load(struct file **file, struct exec_args *args, struct exec_ima
     return err;
 }
 
-// Errors end in a panic, so nothing is given back on the way there.
+// Why a program cannot be started, in the words of execve(2).
+static const char *start_error(int err, char *buf, size_t size)
+{
+    static const struct {
+        int err;
+        const char *text;
+    } words[] = {
+        {-ENOENT, "no such file, or none of the loader it asks for"},
+        {-EACCES, "not a file that may be executed"},
+        {-ENOEXEC, "neither a program for this processor nor a script"},
+        {-ENOMEM, "out of memory"},
+        {-E2BIG, "too many arguments"},
+        {-ELOOP, "too many symbolic links"},
+        {-ENOTDIR, "the path goes through something that is no folder"},
+        {-EISDIR, "it is a folder"},
+    };
+
+    for (unsigned i = 0; i < array_size(words); i++) {
+        if (words[i].err == err) {
+            return words[i].text;
+        }
+    }
+    snprintf(buf, size, "error %d", -err);
+    return buf;
+}
+
 // There is no program. Whoever waits at the host channel gets what a shell would say; without one
 // the machine has nothing to do, which is worth a stop that can be read.
 static noreturn_fn void init_failed(const char *what, int err)
 {
-    char line[160];
+    char line[160], number[16];
+    const char *why = start_error(err, number, sizeof(number));
     if (!hostchan_present()) {
-        printk("cannot start %s: error %d; nothing to do, switching off\n", what, -err);
+        printk("cannot start %s: %s; nothing to do, switching off\n", what, why);
         arch_poweroff();
     }
-    int n = snprintf(line, sizeof(line), "faultline: cannot start %s: error %d\n", what, -err);
+    int n = snprintf(line, sizeof(line), "faultline: cannot start %s: %s\n", what, why);
     hostchan_write(2, line, min((size_t)n, sizeof(line) - 1));
     hostchan_exit_status(err == -ENOENT ? 127 : 126);
     arch_poweroff();

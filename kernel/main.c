@@ -27,6 +27,21 @@
 #include <syscalls.h>
 #include <tty.h>
 
+#define INITRAMFS_PIECE (1u << 20)
+
+// What was unpacked is given back at once, so that a large archive is not in memory twice.
+static void initramfs_used(size_t upto)
+{
+    static paddr_t from;
+    paddr_t to = page_align_down(bootinfo.initramfs_start + upto);
+
+    from = max(from, bootinfo.initramfs_start);
+    if (to > from && to - from >= INITRAMFS_PIECE) {
+        page_add_range(from, to);
+        from = to;
+    }
+}
+
 static void initramfs_load(void)
 {
     u64 len = bootinfo.initramfs_end - bootinfo.initramfs_start;
@@ -34,7 +49,7 @@ static void initramfs_load(void)
         printk("boot: no initramfs\n");
         return;
     }
-    int err = cpio_unpack(phys_to_virt(bootinfo.initramfs_start), len);
+    int err = cpio_unpack(phys_to_virt(bootinfo.initramfs_start), len, initramfs_used);
     if (err) {
         printk("boot: the initramfs is damaged (error %d); going on with what was good\n", -err);
     }

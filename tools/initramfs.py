@@ -16,6 +16,11 @@ class Initramfs:
     def add_bytes(self, guest, content, mode=0o644):
         self._add(guest, stat.S_IFREG | mode, content)
 
+    def has(self, guest):
+        """Is something there that is no folder?"""
+        path = self._resolve(guest)
+        return path in self._nodes and not stat.S_ISDIR(self._nodes[path][0])
+
     def add(self, host, guest):
         """A host file becomes `guest`; a folder's content goes below `guest`."""
         info = os.lstat(host)
@@ -36,11 +41,28 @@ class Initramfs:
             path, inside = os.path.join(host, name), guest.rstrip("/") + "/" + name
             if os.path.islink(path):
                 self._add(inside, stat.S_IFLNK | 0o777, os.readlink(path).encode())
-            else:
+            elif os.path.isdir(path) or os.path.isfile(path):
                 self.add(path, inside)
+            # else a device or the like: the kernel has its own /dev
+
+    def _resolve(self, guest):
+        """The path of a node, without links on the way: a root may have /bin -> usr/bin."""
+        path = os.path.normpath("/" + guest).strip("/")
+        for _ in range(40):
+            names = path.split("/")
+            for length in range(1, len(names)):
+                mode, target = self._nodes.get("/".join(names[:length]), (0, b""))
+                if stat.S_ISLNK(mode):
+                    before = "/" + "/".join(names[:length - 1])
+                    path = os.path.join(before, os.fsdecode(target), *names[length:])
+                    path = os.path.normpath(path).strip("/")
+                    break
+            else:
+                return path
+        raise OSError(f"{guest}: too many symbolic links")
 
     def _add(self, guest, mode, content):
-        path = os.path.normpath("/" + guest).strip("/")
+        path = self._resolve(guest)
         if not path:
             raise OSError(f"{guest}: not a path for a file")
         parent = os.path.dirname(path)
@@ -48,6 +70,9 @@ class Initramfs:
             self._add(parent, stat.S_IFDIR | 0o755, b"")
         if stat.S_ISDIR(mode) and path in self._nodes:
             return
+        if stat.S_ISDIR(self._nodes.get(path, (0,))[0]) and any(
+                node.startswith(path + "/") for node in self._nodes):
+            raise OSError(f"{guest}: a folder with something in it is there already")
         self._nodes[path] = (mode, content)
 
     def pack(self):

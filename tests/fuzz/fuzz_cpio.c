@@ -124,7 +124,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     archive = copy;
     archive_len = size;
     nr_calls = 0;
-    (void)cpio_unpack(copy, size);
+    (void)cpio_unpack(copy, size, NULL);
     free(copy);
     return 0;
 }
