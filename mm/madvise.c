@@ -12,6 +12,7 @@
 #include <mm.h>
 #include <page.h>
 #include <pgtable.h>
+#include <proc.h>
 #include <rmap.h>
 #include <sched.h>
 #include <scheme.h>
@@ -332,6 +333,37 @@ static int lock_vma(struct mm *mm, struct vma *v, vaddr_t start, vaddr_t end, vo
     return flags == v->flags ? 0 : vma_set_flags(mm, v, start, end, flags);
 }
 
+#define CAP_IPC_LOCK_BIT (1ull << 14)
+
+// A look at words the process itself changes.
+static u64 lock_limit_pages(void)
+{
+    struct process *p = current_process();
+    bool free = !p || (p->cred.cap_effective & CAP_IPC_LOCK_BIT);
+    return free ? ~0ull : p->rlimit[RLIMIT_MEMLOCK].cur >> PAGE_SHIFT;
+}
+
+bool mm_may_lock(struct mm *mm, u64 nr_pages)
+{
+    u64 limit = lock_limit_pages();
+    return nr_pages <= limit && mm->locked_pages <= limit - nr_pages;
+}
+
+static int count_locked(struct mm *mm, struct vma *v, vaddr_t start, vaddr_t end, void *arg)
+{
+    (void)mm;
+    *(u64 *)arg += v->flags & VMA_LOCKED ? (end - start) >> PAGE_SHIFT : 0;
+    return 0;
+}
+
+// mlock of [start, end): what is locked there already does not count twice.
+static int lock_check(struct mm *mm, vaddr_t start, vaddr_t end)
+{
+    u64 had = 0;
+    for_each_vma(mm, start, end, count_locked, &had); // a hole is found by who comes next
+    return mm_may_lock(mm, ((end - start) >> PAGE_SHIFT) - had) ? 0 : -ENOMEM;
+}
+
 static int mlock_range(struct mm *mm, vaddr_t addr, u64 len, u32 lock_flags)
 {
     struct edit e;
@@ -343,11 +375,15 @@ static int mlock_range(struct mm *mm, vaddr_t addr, u64 len, u32 lock_flags)
     if (start == end) {
         return 0;
     }
+    if (lock_flags && !lock_limit_pages()) {
+        return -EPERM;
+    }
     int err = edit_begin(&e, mm);
     if (err) {
         return err;
     }
-    err = for_each_vma(mm, start, end, lock_vma, &lock_flags);
+    err = lock_flags ? lock_check(mm, start, end) : 0;
+    err = err ? err : for_each_vma(mm, start, end, lock_vma, &lock_flags);
     edit_end(&e);
     if (!err && lock_flags == VMA_LOCKED) {
         err = mm_populate(mm, start, end, true);
@@ -395,9 +431,16 @@ s64 mm_mlockall(struct mm *mm, int flags)
     if (!flags || (flags & ~(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT)) || flags == MCL_ONFAULT) {
         return -EINVAL;
     }
+    if (!lock_limit_pages()) {
+        return -EPERM;
+    }
     int err = edit_begin(&e, mm);
     if (err) {
         return err;
+    }
+    if ((flags & MCL_CURRENT) && mm->total_pages > lock_limit_pages()) {
+        edit_end(&e);
+        return -ENOMEM;
     }
     mm->lock_future = flags & MCL_FUTURE ? lock_flags : 0;
     if (flags & MCL_CURRENT) {

@@ -65,7 +65,9 @@ int unmap_locked(struct mm *mm, vaddr_t start, vaddr_t end);
 // cut + add + ready + commit + zap + finish: publish `what`, replacing what is there.
 int map_locked(struct mm *mm, const struct vma_spec *what);
 // May another n pages be mapped (overcommit, VMA count)? 0 or -ENOMEM.
-int mm_may_map(struct mm *mm, u64 nr_pages, u32 flags);
+int mm_may_map(struct mm *mm, u64 nr_pages, u32 flags); // -EAGAIN: not locked, as flags want
+// May the current process have another n pages of mm locked (RLIMIT_MEMLOCK, CAP_IPC_LOCK)?
+bool mm_may_lock(struct mm *mm, u64 nr_pages);
 // Replace the flags of [start, end), which lies inside v: publishes up to three VMAs. The entries
 // are the caller's affair. 0 or -ENOMEM.
 int vma_set_flags(struct mm *mm, struct vma *v, vaddr_t start, vaddr_t end, u32 flags);

@@ -43,6 +43,9 @@ u32 vma_flags_from_prot(unsigned prot)
 
 int mm_may_map(struct mm *mm, u64 nr_pages, u32 flags)
 {
+    if ((flags & VMA_LOCKED) && !mm_may_lock(mm, nr_pages)) {
+        return -EAGAIN;
+    }
     bool charged = (flags & (VMA_WRITE | VMA_SHARED | VMA_NORESERVE)) == VMA_WRITE;
     if (mm->nr_vmas >= mm_max_map_count) {
         return -ENOMEM;
