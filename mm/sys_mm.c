@@ -90,7 +90,7 @@ s64 sys_munlockall(const u64 *a)
     return mm_munlockall(current_mm());
 }
 
-// ---- Protection keys: the feature is off, so there are none to give out --------------------------
+// ---- Protection keys: the feature is off, so there are none to give out -----------------------
 
 s64 sys_pkey_alloc(const u64 *a)
 {
@@ -108,7 +108,7 @@ s64 sys_pkey_mprotect(const u64 *a)
     return (s32)a[3] == -1 ? sys_mprotect(a) : -EINVAL;
 }
 
-// ---- remap_file_pages -----------------------------------------------------------------------
+// ---- remap_file_pages -------------------------------------------------------------------------
 
 // The file and protection of the shared mapping at addr, of which [addr, end) must be a part.
 static int remap_look(struct mm *mm, vaddr_t addr, vaddr_t end, struct file **file, unsigned *prot)
