@@ -16,10 +16,16 @@ class Initramfs:
     def add_bytes(self, guest, content, mode=0o644):
         self._add(guest, stat.S_IFREG | mode, content)
 
-    def has(self, guest):
-        """Is something there that is no folder?"""
+    def conflicts(self, guest, host=None):
+        """Is something there already that is not the file `host`?"""
         path = self._resolve(guest)
-        return path in self._nodes and not stat.S_ISDIR(self._nodes[path][0])
+        if path not in self._nodes:
+            return False
+        mode, content = self._nodes[path]
+        if host is None or not stat.S_ISREG(mode):
+            return True
+        with open(host, "rb") as file:
+            return file.read() != content
 
     def add(self, host, guest):
         """A host file becomes `guest`; a folder's content goes below `guest`."""
