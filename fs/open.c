@@ -139,7 +139,21 @@ int vfs_open_at(struct inode *start, const char *path, unsigned flags, u32 mode,
 static int exec_open_again(int fd, struct file **out)
 {
     struct file *f = fd_get_path(fd);
-    int err = f ? file_open_inode(f->inode, O_RDONLY, NULL, out) : -EBADF;
+    char *path = NULL;
+    int err = f ? 0 : -EBADF;
+
+    if (f && f->path) { // for /proc/PID/exe, which the C library reads
+        size_t n = strlen(f->path) + 1;
+
+        path = kmalloc(n, GFP_KERNEL);
+        err = path ? 0 : -ENOMEM;
+        if (path) {
+            memcpy(path, f->path, n);
+        }
+    }
+    if (!err) {
+        err = file_open_inode(f->inode, O_RDONLY, path, out);
+    }
 
     if (f) {
         file_put(f);

@@ -168,12 +168,13 @@ static bool is_blank(char c)
     return c == ' ' || c == '\t';
 }
 
-// Cut the first line into path and argument (NULL: none), in place. head ends with a NUL.
-static int script_parse(char *head, char **interp, char **arg)
+// Cut the first line into path and argument (NULL: none), in place. head ends with a NUL; whole: so
+// does the file.
+static int script_parse(char *head, bool whole, char **interp, char **arg)
 {
     char *p = head + 2, *end = strchr(head, '\n');
-    bool whole = end;
 
+    whole |= end != NULL;
     if (!end) {
         end = head + strlen(head);
     }
@@ -201,11 +202,12 @@ static int script_parse(char *head, char **interp, char **arg)
 
 // One step: *file is a script named `name` that *head begins. Afterwards *file is its interpreter,
 // whose path is in `name`.
-static int script_step(struct file **file, char *name, char *head, struct exec_args *args)
+static int script_step(struct file **file, char *name, char *head, bool whole,
+                       struct exec_args *args)
 {
     char *interp, *arg;
     struct file *next;
-    int err = script_parse(head, &interp, &arg);
+    int err = script_parse(head, whole, &interp, &arg);
 
     if (err) {
         return err;
@@ -251,7 +253,7 @@ int exec_script(struct file **file, const char *path, struct exec_args *args)
             err = -ENOENT; // execveat(2), "BUGS"
             break;
         }
-        err = depth < SCRIPT_DEPTH ? script_step(file, name, head, args) : -ELOOP;
+        err = depth < SCRIPT_DEPTH ? script_step(file, name, head, n < SCRIPT_HEAD, args) : -ELOOP;
     }
     kfree(head);
     kfree(name);

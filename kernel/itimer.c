@@ -19,8 +19,9 @@
 // A POSIX timer has at most one signal in the queue. While that waits, expirations are counted in
 // it (si_overrun); when it is taken, the count moves to the timer for timer_getoverrun().
 //
-// its->lock (a mutex) makes setting, deleting and expiring one at a time. The list of timers changes
-// under it and proc->lock together, so that taking a signal finds the timer under proc->lock.
+// its->lock (a mutex) makes setting, deleting and expiring one at a time. The list of timers
+// changes under it and proc->lock together, so that taking a signal finds the timer under
+// proc->lock.
 #include <arch/time.h>
 #include <k/assert.h>
 #include <k/errno.h>
