@@ -15,6 +15,7 @@
 #include <k/rcu.h>
 #include <k/string.h>
 #include <proc.h>
+#include <syscalls.h>
 #include "fd_priv.h"
 
 #define FDS_FIRST 64
@@ -373,4 +374,56 @@ void files_close_on_exec(struct files *t)
         }
         fd_file_put(t, f);
     }
+}
+
+// ---- close_range
+// -------------------------------------------------------------------------------------
+
+#define CLOSE_RANGE_UNSHARE 2u
+#define CLOSE_RANGE_CLOEXEC 4u
+
+// The first open descriptor in [from, last], closed or marked; -1: none is left.
+static int range_step(struct files *t, unsigned from, unsigned last, bool mark)
+{
+    struct file *f = NULL;
+    int fd = -1;
+    mutex_lock(&t->lock);
+    struct fdarray *a = load_relaxed(&t->array);
+    for (unsigned i = from; i <= last && i < a->size; i++) {
+        if (load_relaxed(&a->file[i])) {
+            fd = (int)i;
+            break;
+        }
+    }
+    if (fd >= 0 && mark) {
+        cloexec_set_locked(t, (unsigned)fd, true);
+    } else if (fd >= 0) {
+        f = slot_set_locked(t, (unsigned)fd, NULL, 0);
+    }
+    mutex_unlock(&t->lock);
+    if (f) {
+        fd_file_put(t, f);
+    }
+    return fd;
+}
+
+s64 sys_close_range(const u64 *a)
+{
+    unsigned first = (unsigned)a[0], last = (unsigned)a[1];
+    u32 flags = (u32)a[2];
+    struct files *t = current_process()->files;
+    if ((flags & ~(CLOSE_RANGE_UNSHARE | CLOSE_RANGE_CLOEXEC)) || first > last) {
+        return -EINVAL;
+    }
+    if ((flags & CLOSE_RANGE_UNSHARE) && files_are_shared(t)) {
+        return syscall_missing("close_range: CLOSE_RANGE_UNSHARE of a shared table", -EINVAL);
+    }
+    for (int fd; (fd = range_step(t, first, last, flags & CLOSE_RANGE_CLOEXEC)) >= 0;) {
+        if ((unsigned)fd == last) {
+            break;
+        }
+        first = (unsigned)fd + 1;
+        cond_resched();
+    }
+    return 0;
 }

@@ -136,6 +136,9 @@ static s64 copy_range(struct file *in, u64 in_user, struct file *out, u64 out_us
     if (!may(in, O_RDONLY) || !may(out, O_WRONLY) || (load_relaxed(&out->flags) & O_APPEND)) {
         return -EBADF;
     }
+    if (in->inode->sb != out->inode->sb) {
+        return -EXDEV;
+    }
     s64 r = pos_from(in, in_user, &in_pos);
     if (!r) {
         r = pos_from(out, out_user, &out_pos);

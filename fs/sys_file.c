@@ -40,6 +40,11 @@ s64 sys_openat(const u64 *a)
     return do_open((int)a[0], a[1], (u32)a[2], (u32)a[3]);
 }
 
+s64 sys_creat(const u64 *a)
+{
+    return do_open(AT_FDCWD, a[0], O_CREAT | O_WRONLY | O_TRUNC, (u32)a[1]);
+}
+
 s64 sys_close(const u64 *a)
 {
     return fd_close((int)a[0]);

@@ -218,3 +218,32 @@ s64 sys_pwritev(const u64 *a)
     u64 pos = a[3];
     return (s64)pos < 0 ? -EINVAL : fd_io_vector((int)a[0], a[1], a[2], &pos, true);
 }
+
+// The flags that are promises about how, which memory keeps by itself. RWF_NOWAIT: nothing here
+// waits for a disk, streams would have to be asked.
+#define RWF_HIPRI 1u
+#define RWF_DSYNC 2u
+#define RWF_SYNC  4u
+#define RWF_KNOWN (RWF_HIPRI | RWF_DSYNC | RWF_SYNC)
+
+static s64 do_vector2(const u64 *a, bool write)
+{
+    u64 pos = a[3];
+    if ((u32)a[5] & ~RWF_KNOWN) {
+        return syscall_missing("preadv2, pwritev2: RWF_NOWAIT, RWF_APPEND and later", -EOPNOTSUPP);
+    }
+    if ((s64)pos < -1) {
+        return -EINVAL;
+    }
+    return fd_io_vector((int)a[0], a[1], a[2], (s64)pos == -1 ? NULL : &pos, write);
+}
+
+s64 sys_preadv2(const u64 *a)
+{
+    return do_vector2(a, false);
+}
+
+s64 sys_pwritev2(const u64 *a)
+{
+    return do_vector2(a, true);
+}

@@ -15,8 +15,8 @@
 //
 // It is right because the picture stands still: messages get and lose files under rights_mutex,
 // and a candidate's file gets no new reference but out of a message. (A file loses references at
-// any time; then it is found next time.) The collector runs when a socket's file is released and
-// before a socket is sent: a circle stays until one of the two happens, as on Linux.
+// any time; then it is found next time.) The collector runs when a socket's file is released: a
+// circle stays until that happens, as on Linux.
 #include <k/assert.h>
 #include <k/string.h>
 #include "usock.h"

@@ -161,9 +161,6 @@ static s64 send_on(struct file *f, struct usock *s, const struct uapi_msghdr *ms
         r = control_read(msg, &d);
     }
     if (!r) {
-        if (d.rights) {
-            rights_collect();
-        }
         d.nonblock = load_relaxed(&f->flags) & O_NONBLOCK;
         iov_iter_init(&d.it, v, msg->iovlen);
         r = usock_send(s, &d);

@@ -358,7 +358,6 @@ static ssize_t recv_packet_locked(struct usock *s, struct recv *d, struct umsg *
         return -EFAULT; // the datagram stays, unlike on Linux, where it is lost
     }
     d->out_flags |= m->len > n ? MSG_TRUNC : 0;
-    d->out_flags |= s->type == SOCK_SEQPACKET ? MSG_EOR : 0;
     d->from = uname_get(m->from);
     d->cred = m->cred;
     d->has_cred = true;

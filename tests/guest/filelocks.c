@@ -205,6 +205,11 @@ static void test_copies(int fd)
     CHECK_ERR(sendfile(to, p[0], NULL, 10), EINVAL);
     CHECK_ERR(sendfile(p[0], fd, &at, 10), EBADF);
     loff_t in = 10, out = 0;
+    CHECK_ERR(copy_file_range(fd, &in, to, &out, 500, 0), EXDEV);
+    close(to);
+    static char other[] = "/tmp/filelocks.XXXXXX";
+    to = mkstemp(other);
+    unlink(other);
     CHECK_EQ(copy_file_range(fd, &in, to, &out, 500, 0), 500);
     CHECK_EQ(in, 510);
     CHECK_EQ(out, 500);

@@ -232,7 +232,7 @@ static void test_abstract(void)
     CHECK_EQ(send(c, "one", 3, 0), 3);
     CHECK_EQ(send(c, "second", 6, 0), 6);
     CHECK_EQ(recvmsg(a, &m, 0), 3);
-    CHECK_EQ(m.msg_flags, MSG_EOR);
+    CHECK_EQ(m.msg_flags, 0);
     CHECK_EQ(recv(a, buf, 2, MSG_TRUNC), 6);
     CHECK_EQ(send(c, "", 0, 0), 0);
     CHECK_EQ(recv(a, buf, 2, MSG_DONTWAIT), 0);
@@ -448,7 +448,7 @@ static void test_circles(void)
     close(b[1]);
     // Deeper than a kernel stack.
     int prev = -1, s[2];
-    for (int i = 0; i < 3000; i++) {
+    for (int i = 0; i < 1000; i++) {
         MUST(socketpair(AF_UNIX, SOCK_DGRAM, 0, s) == 0);
         if (prev >= 0) {
             CHECK_EQ(send_fds(s[0], &prev, 1), 1);
