@@ -209,7 +209,20 @@ static inline int baseline_holds(const struct baseline *was, const struct baseli
            now->objects - was->objects <= 64;
 }
 
-// A thread that has been joined may still be leaving: its stack is a few frames. So wait a while.
+// A thread that has been joined may still be leaving: its stack is a few frames. Before the test
+// wait until nothing changes any more, after it until all is as before, for a while.
+static inline struct baseline baseline_first(void)
+{
+    struct baseline was, now = baseline_now();
+    int i = 0;
+    do {
+        was = now;
+        usleep(10000);
+        now = baseline_now();
+    } while ((was.frames != now.frames || was.vmas != now.vmas) && ++i < 100);
+    return now;
+}
+
 static inline void baseline_check(const struct baseline *was)
 {
     struct baseline now = baseline_now();
@@ -234,7 +247,7 @@ static inline void race_perform(const struct race_test *t)
     race_rehearsal = 1;
     t->run();
     race_rehearsal = 0;
-    struct baseline was = baseline_now();
+    struct baseline was = baseline_first();
     t->run();
     audit_quiet();
     baseline_check(&was);
