@@ -110,7 +110,7 @@ HOST_PROGS := $(patsubst tests/host/%.c,$(OUT)/host/%,$(HOST_SRC))
 host_sources = $(shell sed -n '1,10s,^// SOURCES:,,p' $(1))
 host_objects = $(patsubst %,$(OBJ)/host/%.o,$(1) $(call host_sources,$(1)))
 
-include tests/host/soft/soft.mk
+include tests/host/soft/soft.mk tests/host/variants.mk
 
 # --- Targets ------------------------------------------------------------------------------------
 
@@ -120,7 +120,7 @@ kernel: $(KERNEL)
 
 user: $(USER_PROGS)
 
-host-tests: $(HOST_PROGS) $(SOFT_PROGS)
+host-tests: $(HOST_PROGS) $(SOFT_PROGS) $(VARIANT_PROGS)
 
 tests: host-tests kernel user $(GUEST_PROGS)
 

@@ -143,7 +143,7 @@ static inline bool oracle_gap(struct oracle *o, u64 lo, u64 hi, u64 size, bool h
 static inline void oracle_check_gaps(struct oracle *o, struct maple_tree *mt)
 {
     unsigned i = oracle_random(o, o->n), j = oracle_random(o, o->n), k = oracle_random(o, o->n);
-    u64 lo = o->addr[min(i, j)], hi = o->addr[max(i, j) + 1], a, b;
+    u64 lo = o->addr[min(i, j)], hi = o->addr[max(i, j) + 1], a = 0, b = 0;
     u64 size = (o->addr[k + 1] - o->addr[k]) << oracle_random(o, 6);
     bool found;
 

@@ -84,7 +84,7 @@ static void test_random_small(void **state)
 {
     (void)state;
     begin(100, false);
-    random_run(200000, 5, 1); // few entries: neighbours join often
+    random_run(200000 * shim_times(), 5, 1); // few entries: neighbours join often
     finish();
 }
 
@@ -92,7 +92,7 @@ static void test_random_medium(void **state)
 {
     (void)state;
     begin(700, false);
-    random_run(150000, sizeof(things), 7);
+    random_run(150000 * shim_times(), sizeof(things), 7);
     finish();
 }
 
@@ -100,7 +100,7 @@ static void test_random_sparse(void **state)
 {
     (void)state;
     begin(8000, true);
-    random_run(50000, sizeof(things), 1000);
+    random_run(50000 * shim_times(), sizeof(things), 1000);
     finish();
 }
 
@@ -204,7 +204,7 @@ static void test_no_memory(void **state)
 {
     (void)state;
     begin(3000, true);
-    for (unsigned round = 0; round < 60; round++) {
+    for (unsigned round = 0; round < 60 * shim_times(); round++) {
         unsigned stores = round == 0 ? 60 : 1 + oracle_random(&orc, 12);
         unsigned long nth = 1;
         struct maple_prealloc pre;
@@ -219,6 +219,7 @@ static void test_no_memory(void **state)
             if (failed) {
                 assert_int_equal(maple_nr_nodes(), before);
                 assert_true(pre.free == NULL && pre.nr == 0);
+                oracle_check_all(&orc, &tree);
             }
         } while (failed);
         shim_alloc_fail_nth(0);
@@ -226,8 +227,9 @@ static void test_no_memory(void **state)
         for (unsigned i = 0; i < stores; i++) {
             unsigned from = oracle_random(&orc, orc.n), to = min(from + 3, orc.n);
 
-            mt_store(&tree, &pre, orc.addr[from], orc.addr[to], &things[round * 64 + i]);
-            oracle_store(&orc, from, to, &things[round * 64 + i]);
+            mt_store(&tree, &pre, orc.addr[from], orc.addr[to],
+                     &things[(round * 64 + i) % sizeof(things)]);
+            oracle_store(&orc, from, to, &things[(round * 64 + i) % sizeof(things)]);
         }
         mt_unprepare(&pre);
         check_node_count();

@@ -346,7 +346,7 @@ static void test_readers(void **state)
     for (uintptr_t i = 0; i < READERS; i++) {
         assert(pthread_create(&thread[i], NULL, reader_main, (void *)i) == 0);
     }
-    for (unsigned op = 0; op < STORES; op++) {
+    for (unsigned op = 0; op < STORES * shim_times(); op++) {
         writer_step();
         if (op % 1024 == 0) {
             oracle_check_all(&orc, &tree);
@@ -356,7 +356,8 @@ static void test_readers(void **state)
     for (unsigned i = 0; i < READERS; i++) {
         pthread_join(thread[i], NULL);
     }
-    print_message("# %lu rounds of readers beside %u stores\n", load_relaxed(&nr_rounds), STORES);
+    print_message("# %lu rounds of readers beside %u stores\n", load_relaxed(&nr_rounds),
+                  STORES * shim_times());
     assert_true(load_relaxed(&nr_rounds) > 0);
     oracle_check_all(&orc, &tree);
     thing_store(0, CELLS, true);

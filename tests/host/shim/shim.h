@@ -43,6 +43,8 @@ static inline void shim_publishing(bool done)
 // This run's seed: the environment's SEED, or the clock. Printed, so that a failure can be had
 // again.
 u64 shim_seed(void);
+// TIMES of the environment, or 1: how much longer than in make check.
+unsigned shim_times(void);
 
 // A small generator (splitmix64); *state is the seed.
 static inline u64 shim_random(u64 *state)

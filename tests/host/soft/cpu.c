@@ -16,7 +16,7 @@
 #include <smp.h>
 #include <stdlib.h>
 
-#define FUSE_MAX 400
+#define FUSE_MAX 250
 
 unsigned nr_cpus, percpu_nr;
 unsigned long percpu_offset[MAX_CPUS];
@@ -113,6 +113,12 @@ static void soft_tick(void)
     }
 }
 
+// Mostly short, but sometimes for as long as others need for several system calls.
+static void sleep_some(void)
+{
+    host_sleep(soft_below(1u << soft_below(12)));
+}
+
 void soft_bend(void)
 {
     u64 r = soft_random();
@@ -120,7 +126,7 @@ void soft_bend(void)
     serve();
     switch (r % 16) {
     case 0:
-        host_sleep((unsigned)(r >> 16) % (r >> 8 & 7 ? 64 : 2048));
+        sleep_some();
         break;
     case 1:
     case 2:
@@ -141,8 +147,18 @@ void soft_bend(void)
 
 void soft_race_point(void)
 {
-    if (soft_random() % 4 == 0) {
-        soft_bend();
+    unsigned r = soft_below(64);
+    if (r < 16) {
+        serve();
+        if (r % 4 == 1) {
+            soft_speculate();
+        }
+        if (r % 4 == 0) {
+            sleep_some();
+        } else {
+            host_yield();
+        }
+        serve();
     }
 }
 

@@ -8,8 +8,7 @@
 #include <mm.h>
 #include <pgtable.h>
 #include <uapi/mman.h>
-
-void run_first_touch(unsigned me, struct mm *mm, unsigned long rounds);
+#include "slots.h"
 
 static struct first_touch {
     atomic_ulong round;

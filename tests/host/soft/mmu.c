@@ -323,6 +323,9 @@ void mem_copy_page(void *dst, const void *src)
     const _Atomic u64 *from = src;
     u64 *to = dst;
     for (unsigned i = 0; i < PAGE_SIZE / sizeof(*to); i++) {
+        if (i == PAGE_SIZE / sizeof(*to) / 2) {
+            soft_race_point(); // it takes long
+        }
         to[i] = atomic_load_explicit(&from[i], memory_order_relaxed);
     }
 }

@@ -89,7 +89,9 @@ extern _Thread_local struct soft_cpu *soft_cpu; // this one
 void soft_bend(void);
 static inline void soft_point(void)
 {
-    if (--soft_cpu->fuse <= 0) {
+    // Sooner when others do not see all of our stores: that is what a store buffer is for.
+    soft_cpu->fuse -= soft_cpu->nr_buffered ? 12 : 1;
+    if (soft_cpu->fuse <= 0) {
         soft_bend();
     }
 }
