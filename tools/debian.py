@@ -138,7 +138,7 @@ def make_root(root, suite):
     write_text(f"{root}/state/status", "")
     text = ""
     for entry in suite_sources(suite):
-        text += (f"Types: deb\nURIs: {entry['uris']}\nSuites: {entry['suites']}\n"
+        text += (f"Types: deb deb-src\nURIs: {entry['uris']}\nSuites: {entry['suites']}\n"
                  "Components: main\n")
         text += f"Signed-By:{entry['signed-by']}\n\n" if entry["signed-by"].strip() else "\n"
     write_text(f"{root}/sources/suite.sources", text)
@@ -159,3 +159,10 @@ def download_with_dependencies(root, packages):
     apt(root, "apt-get", "-q", "-y", "--no-install-recommends", "--download-only", "install",
         *packages)
     return sorted(glob.glob(f"{root}/cache/archives/*.deb"))
+
+
+def download_source(root, package):
+    """The files of a source package; make_root and update first."""
+    folder = f"{root}/deb"
+    apt(root, "apt-get", "-q", "--download-only", "source", package, cwd=folder)
+    return sorted(glob.glob(f"{folder}/{package}_*"))

@@ -1,0 +1,6 @@
+# RUNG: packages="musl libc6" build=threads smp=4
+# Threads, thread-local storage and futexes of musl and of glibc, static and dynamic.
+for program in /threads/*; do
+    echo "== ${program#/threads/}"
+    $program || echo "status $?"
+done
