@@ -19,8 +19,9 @@
 //
 // A signal to a group must reach the new process or the old one before it has made it: a signal
 // sent between the copy and the publication would be lost with the new one. So senders count in
-// multi_seq of each member, and process_publish() makes the call start again if it moved. Signals
-// to the process alone do not matter: so a fork that takes longer than the interval of a timer
+// multi_seq of each member, and process_publish() makes the call start again if it moved; one that
+// was sent before fork read multi_seq is pending by then and acted on first. Later signals to the
+// process alone do not matter: so a fork that takes longer than the interval of a timer
 // still gets done.
 #include <arch/thread.h>
 #include <arch/trap.h>
@@ -327,10 +328,15 @@ static s64 child_start(const struct clone_request *rq, struct task_ext *child, u
 s64 clone_process(const struct clone_request *rq)
 {
     u64 multi_seq = process_multi_seq(current_process());
-    struct process *p = child_process(rq);
+    struct process *p;
     struct task_ext *child;
     s64 r;
 
+    // What was sent before that look is waiting now: it is acted on first.
+    if (thread_signal_pending()) {
+        return -ERESTARTNOINTR;
+    }
+    p = child_process(rq);
     if (!p) {
         return -ENOMEM;
     }
