@@ -1,7 +1,7 @@
 // The range tree's writer, the common case: a store that stays within one leaf.
 //
-// Nearly every store does. An address space's writer replaces one VMA by another, fills a piece of a
-// gap or makes one, and the leaf has room for the two slots more that this may take. Then nothing
+// Nearly every store does. An address space's writer replaces one VMA by another, fills a piece of
+// a gap or makes one, and the leaf has room for the two slots more that this may take. Then nothing
 // is to be gathered, balanced or cut: the new leaf is the old one with its slots [from, to)
 // exchanged for at most three new ones, and its place in the parent is the old one's:
 //

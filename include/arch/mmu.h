@@ -39,8 +39,9 @@ enum pte_prot {
 //   bool pte_is_empty(pte_t) pte_is_present(pte_t) pte_is_leaf(pte_t, level)  pte_same(a, b)
 //   bool pte_is_writable(pte_t), pte_is_exec(pte_t), pte_is_dirty(pte_t), pte_is_accessed(pte_t)
 //   pte_t pte_set_dirty(pte_t), pte_set_accessed(pte_t), pte_clear_write(pte_t)
-//     the last and pte_is_writable also of a table entry: nothing below it can be written while that
-//     is clear, whatever the leaves say; pte_make_table makes one through which the leaves decide
+//     the last and pte_is_writable also of a table entry: nothing below it can be written while
+//     that is clear, whatever the leaves say; pte_make_table makes one through which the leaves
+//     decide
 //   pte_t pte_move(pte_t, paddr_t);                  the same leaf, another page
 //   pte_t pte_set_prot(pte_t, unsigned prot);        keep address, accessed and dirty
 //   paddr_t pte_paddr(pte_t);

@@ -14,11 +14,13 @@
 #include <string.h>
 #include <uapi/mman.h>
 #include "fuzz_shim.h"
+#include "../../kernel/proc_priv.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const uint8_t *program;
 static size_t program_len;
+static struct mapping *program_mapping;
 static u64 mapped_to; // end of the last mapping: they ascend
 static unsigned nr_calls;
 
@@ -59,6 +61,24 @@ size_t mm_copy_to(struct mm *mm, vaddr_t dst, const void *src, size_t n)
     return ++nr_calls % 23 ? 0 : n;
 }
 
+// The interpreter of a program is the program itself, or is not there.
+int exec_open(const char *path, struct file **out)
+{
+    static struct file interp;
+    must(memchr(path, 0, program_len + 1));
+    if (++nr_calls % 5 == 0) {
+        return -ENOENT;
+    }
+    interp.mapping = program_mapping;
+    *out = &interp;
+    return 0;
+}
+
+void file_put(struct file *f)
+{
+    must(f->mapping == program_mapping);
+}
+
 void printk(const char *fmt, ...)
 {
     (void)fmt;
@@ -72,6 +92,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct elf_info info;
     program = data;
     program_len = size;
+    program_mapping = &mapping;
     mapped_to = 0;
     nr_calls = size ? data[size - 1] : 0;
     if (elf_load(&mm, &file, &info) == 0) {

@@ -28,6 +28,7 @@ static long vmas_at_start;
 static int fake_mmap(struct file *f, const struct vma_ops **ops);
 
 static const struct vma_ops fake_vma_ops = {0};
+static struct inode fake_inode = {.mode = S_IFREG};
 static const struct file_ops fake_file_ops = {.mmap = fake_mmap};
 
 static int fake_mmap(struct file *f, const struct vma_ops **ops)
@@ -42,6 +43,7 @@ static void file_init(struct file *f)
     f->ref = 1;
     f->flags = O_RDWR;
     f->ops = &fake_file_ops;
+    f->inode = &fake_inode;
 }
 
 void file_put(struct file *f)

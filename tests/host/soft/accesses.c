@@ -139,12 +139,13 @@ static void check_result(const struct slot *s, const struct seen *was, unsigned 
         }
         return;
     }
+    bool unmaps = load_seq(&s->unmaps); // before seq: the next operation changes both
     if (!unchanged(s, was, BY_MAP)) {
         return;
     }
     int want = result_wanted(s, was, page, write, way);
     if (was->seq[BY_MAP] % 2) {
-        if (err == -EFAULT && want != err && !load_acquire(&s->unmaps)) {
+        if (err == -EFAULT && want != err && !unmaps) {
             wrong(s, page, "vanished for a moment", 0, err);
         }
     } else if (err != want && (stable || want == -EFAULT || want == -EACCES)) {
