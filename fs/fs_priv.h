@@ -123,6 +123,12 @@ struct inode *sysfs_mount(void);
 const struct file_ops *device_fops(u64 rdev); // NULL: no such device
 // The two ends of a new pipe. flags: O_NONBLOCK.
 int pipe_open_both(struct file **rd, struct file **wr, unsigned flags);
+// F_GETPIPE_SZ, F_SETPIPE_SZ: bytes, or -EBADF (no pipe), -EINVAL, -EPERM, -EBUSY, -ENOMEM.
+s64 pipe_fcntl(struct file *f, unsigned cmd, u64 arg);
+// /proc/sys/fs/pipe-max-size, pipe(7): bytes a pipe may have without CAP_SYS_RESOURCE. Written with
+// what pipe_size_round made: the size a pipe would have that was asked for so much, 0: none.
+extern atomic_uint pipe_max_size;
+u64 pipe_size_round(u64 bytes);
 extern const struct file_ops hoststream_fops;
 struct inode *fifo_new(struct super *sb, u32 mode); // a named one; NULL: no memory
 

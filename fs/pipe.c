@@ -1,84 +1,232 @@
-// Pipes: 64 KiB of bytes between writers and readers.
+// Pipes: bytes between writers and readers.
+//
+// What is in a pipe lies in pages, a ring of them: byte number b (they are counted from the pipe's
+// making, and [tail, head) of them are there) is in slot b / PAGE_SIZE modulo the number of slots.
+// That number is a power of two and gives the pipe its size: 64 KiB, or what F_SETPIPE_SZ asked
+// for. A slot gets its page when a byte comes to it and loses it when the last byte has left, so
+// an idle pipe is a table of pointers and the one page that is kept back for the next byte.
+//
+//     slot   0        1        2        3        0 (again)
+//            |        |....bbbb|bbbbbbbb|bbbbbbbb|bbb.....|
+//                          ^ tail                   ^ head
+//
+// When a ring is nearly full, head and tail may be in one slot, which then has bytes of both ends.
 //
 // One sleeping lock per pipe; the copy to or from user memory happens under it (a fault there takes
-// only locks that rank later). head and tail run freely, so head - tail is what is in the pipe;
-// they are atomics because sleepers look at them without the lock. A write of up to PIPE_ATOMIC
-// bytes waits until all of it fits, so it is never mixed with another's.
+// only locks that rank later), and so does all else that pages and slots go through. head, tail and
+// size are atomics because sleepers look at them without the lock. A write of up to PIPE_ATOMIC
+// bytes, in however many pieces, waits until all of it fits and then puts all of it in or nothing,
+// so it is never mixed with another's.
 //
 // Both ends are struct files on one inode that owns the pipe; the inode goes when both are closed.
+//
+// Rejected: slots with an offset and a length each, as Linux has them. They let whole pages be
+// moved in and out (splice); without that they only make the room depend on how it was filled.
+#include <arch/mmu.h>
 #include <arch/uaccess.h>
 #include <k/assert.h>
 #include <k/string.h>
+#include <page.h>
+#include <proc.h>
 #include <sched.h>
 #include <signal.h>
 #include "fs_priv.h"
 
-#define PIPE_SIZE   65536u
-#define PIPE_ATOMIC 4096u
+#define PIPE_SIZE    65536u
+#define PIPE_ATOMIC  4096u
+#define PIPE_LARGEST (1u << 31)
 
 struct pipe {
-    struct mutex lock;            // RANK_PIPE
-    atomic_uint head, tail;       // [a], written under lock: bytes ever written, ever read
-    atomic_uint readers, writers; // [a] open ends
+    struct mutex lock;                      // RANK_PIPE
+    _Atomic u64 head, tail;                 // [a], written under lock: bytes ever written, read
+    atomic_uint size;                       // [a], written under lock: bytes, a power of two
+    struct page **slot;                     // [lock] size / PAGE_SIZE; NULL: no byte is there
+    struct page *spare;                     // [lock] may be NULL
+    atomic_uint readers, writers;           // [a] open ends
     atomic_uint readers_ever, writers_ever; // [a] opened so far
     struct waitq rd_wait, wr_wait;
-    u8 *buf;
 };
 
-static unsigned pipe_used(struct pipe *p)
+atomic_uint pipe_max_size = 1u << 20;
+
+static size_t pipe_used(struct pipe *p)
 {
-    return load_acquire(&p->head) - load_acquire(&p->tail);
+    // The tail first: it never passes a head that is read later.
+    u64 tail = load_acquire(&p->tail); // both pair with the stores of pipe_drain and pipe_fill
+    return (size_t)(load_acquire(&p->head) - tail);
 }
 
-// Move n bytes (they are there, or there is room); how many went.
+static size_t pipe_room(struct pipe *p)
+{
+    size_t used = pipe_used(p), size = load_acquire(&p->size); // pairs with pipe_resize_locked
+    return size > used ? size - used : 0; // not locked, the look may mix two states
+}
+
+// ---- Bytes on their way: the pieces of a call
+
 enum pipe_way { TO_USER, FROM_USER, FROM_KERNEL };
 
-static size_t pipe_move(struct pipe *p, u8 *user, size_t n, unsigned at, enum pipe_way way)
+struct pipe_io {
+    const struct uapi_iovec *v; // the piece we are in
+    u64 off;                    // in it
+    size_t left;                // bytes to go, in it and those after it
+    enum pipe_way way;
+};
+
+static struct pipe_io pipe_io_of(const struct uapi_iovec *v, u64 nr, enum pipe_way way)
 {
-    size_t done = 0;
-    while (done < n) {
-        size_t off = (at + done) % PIPE_SIZE;
-        size_t some = min(n - done, (size_t)PIPE_SIZE - off);
-        size_t left = 0;
-        if (way == FROM_KERNEL) {
-            memcpy(p->buf + off, user + done, some);
-        } else {
-            left = way == TO_USER ? arch_copy_to_user(user + done, p->buf + off, some)
-                                  : arch_copy_from_user(p->buf + off, user + done, some);
-        }
-        done += some - left;
-        if (left) {
-            break;
-        }
+    struct pipe_io io = {.v = v, .way = way};
+    for (u64 i = 0; i < nr; i++) {
+        io.left += v[i].len;
     }
+    return io;
+}
+
+// Copy n bytes, not more than are to go; how many went.
+static size_t pipe_io_copy(struct pipe_io *io, u8 *at, size_t n)
+{
+    size_t done = 0, failed = 0;
+    while (done < n && !failed) {
+        if (io->off == io->v->len) {
+            io->v++;
+            io->off = 0;
+            continue;
+        }
+        void *user = (void *)(io->v->base + io->off);
+        size_t some = min(n - done, (size_t)(io->v->len - io->off));
+        if (io->way == FROM_KERNEL) {
+            memcpy(at + done, user, some);
+        } else {
+            failed = io->way == TO_USER ? arch_copy_to_user(user, at + done, some)
+                                        : arch_copy_from_user(at + done, user, some);
+        }
+        done += some - failed;
+        io->off += some - failed;
+    }
+    io->left -= done;
     return done;
 }
+
+// ---- Slots. The pipe is locked.
+
+static u64 pipe_nr_slots(struct pipe *p)
+{
+    return load_relaxed(&p->size) / PAGE_SIZE;
+}
+
+static struct page **pipe_slot(struct pipe *p, u64 at)
+{
+    return &p->slot[at / PAGE_SIZE & (pipe_nr_slots(p) - 1)];
+}
+
+// Slots that have a byte, counted again when both ends are in one.
+static u64 pipe_slots_used(struct pipe *p)
+{
+    u64 head = load_relaxed(&p->head), tail = load_relaxed(&p->tail);
+    return head == tail ? 0 : (head - 1) / PAGE_SIZE - tail / PAGE_SIZE + 1;
+}
+
+static void pipe_page_drop(struct pipe *p, struct page *page)
+{
+    if (page && p->spare) {
+        page_free(page);
+    } else if (page) {
+        p->spare = page;
+    }
+}
+
+// Of the slots of the bytes from `from` to `to`, empty those that have no byte.
+static void pipe_prune(struct pipe *p, u64 from, u64 to)
+{
+    u64 used = pipe_slots_used(p), first = load_relaxed(&p->tail) / PAGE_SIZE;
+    for (u64 q = from / PAGE_SIZE; q <= to / PAGE_SIZE; q++) {
+        struct page **slot = pipe_slot(p, q * PAGE_SIZE);
+        if (((q - first) & (pipe_nr_slots(p) - 1)) >= used) {
+            pipe_page_drop(p, *slot);
+            *slot = NULL;
+        }
+    }
+}
+
+// Where byte `at` is or goes; *n: how many bytes are to be moved there, at most those asked for.
+// NULL: no memory.
+static u8 *pipe_place(struct pipe *p, u64 at, size_t *n)
+{
+    struct page **slot = pipe_slot(p, at);
+    *n = min(*n, (size_t)(PAGE_SIZE - at % PAGE_SIZE));
+    if (!*slot) {
+        *slot = p->spare ? p->spare : page_alloc(GFP_KERNEL);
+        p->spare = NULL;
+    }
+    return *slot ? (u8 *)page_addr(*slot) + at % PAGE_SIZE : NULL;
+}
+
+// Move n bytes from `from` on; *end: how far that came.
+static int pipe_move(struct pipe *p, struct pipe_io *io, u64 from, size_t n, u64 *end)
+{
+    u64 at = from;
+    int err = 0;
+    while (at < from + n && !err) {
+        size_t some = (size_t)(from + n - at);
+        u8 *place = pipe_place(p, at, &some);
+        size_t went = place ? pipe_io_copy(io, place, some) : 0;
+        err = !place ? -ENOMEM : went < some ? -EFAULT : 0;
+        at += went;
+    }
+    *end = at;
+    return err;
+}
+
+// Take bytes out, as many as are there and wanted; or 0, or errno.
+static ssize_t pipe_drain(struct pipe *p, struct pipe_io *io)
+{
+    u64 from = load_relaxed(&p->tail), end;
+    int err = pipe_move(p, io, from, min(io->left, pipe_used(p)), &end);
+    store_release(&p->tail, end); // pairs with pipe_used
+    if (end > from) {
+        pipe_prune(p, from, end);
+    }
+    return end > from ? (ssize_t)(end - from) : err;
+}
+
+// Put n bytes in, for which there is room; whole: all or none. Bytes, or errno.
+static ssize_t pipe_fill(struct pipe *p, struct pipe_io *io, size_t n, bool whole)
+{
+    u64 from = load_relaxed(&p->head), end;
+    int err = pipe_move(p, io, from, n, &end);
+    if (!err || (!whole && end > from)) {
+        store_release(&p->head, end); // pairs with pipe_used
+    }
+    if (err) {
+        pipe_prune(p, from, end); // what was made for bytes that did not come
+    }
+    return !err || (!whole && end > from) ? (ssize_t)(end - from) : err;
+}
+
+// ---- Reading
 
 static bool pipe_may_read(struct pipe *p)
 {
     return pipe_used(p) || load_acquire(&p->writers) == 0;
 }
 
-static ssize_t pipe_read(struct file *f, void *buf, size_t n, u64 *pos)
+static ssize_t pipe_readv(struct file *f, const struct uapi_iovec *v, u64 nr)
 {
     struct pipe *p = f->inode->private;
-    (void)pos;
+    struct pipe_io io = pipe_io_of(v, nr, TO_USER);
+    if (io.left == 0) {
+        return 0;
+    }
     for (;;) {
-        if (n == 0) {
-            return 0;
-        }
         mutex_lock(&p->lock);
         bool last = load_acquire(&p->writers) == 0; // before the look at the bytes
-        size_t some = min(n, (size_t)pipe_used(p));
-        size_t done = pipe_move(p, buf, some, load_relaxed(&p->tail), TO_USER);
-        store_release(&p->tail, load_relaxed(&p->tail) + (unsigned)done);
+        ssize_t r = pipe_drain(p, &io);
         mutex_unlock(&p->lock);
-        if (some) {
+        if (r > 0) {
             waitq_wake_all_for(&p->wr_wait, POLLOUT);
-            return done ? (ssize_t)done : -EFAULT;
         }
-        if (last) {
-            return 0;
+        if (r || last) {
+            return r;
         }
         if (load_relaxed(&f->flags) & O_NONBLOCK) {
             return -EAGAIN;
@@ -90,26 +238,31 @@ static ssize_t pipe_read(struct file *f, void *buf, size_t n, u64 *pos)
     }
 }
 
+static ssize_t pipe_read(struct file *f, void *buf, size_t n, u64 *pos)
+{
+    struct uapi_iovec v = {(u64)buf, n};
+    (void)pos;
+    return pipe_readv(f, &v, 1);
+}
+
+// ---- Writing
+
 // Room for a write that has n bytes to go: all of them if they are to stay together.
 static bool pipe_has_room(struct pipe *p, size_t n)
 {
-    return PIPE_SIZE - pipe_used(p) >= (n <= PIPE_ATOMIC ? n : 1);
+    return pipe_room(p) >= (n <= PIPE_ATOMIC ? n : 1);
 }
 
 // One piece of a write: bytes, or 0: no room, or errno.
-static ssize_t pipe_write_some(struct pipe *p, const u8 *buf, size_t n, bool together,
-                               enum pipe_way way)
+static ssize_t pipe_write_some(struct pipe *p, struct pipe_io *io, bool together)
 {
     ssize_t r = 0;
     mutex_lock(&p->lock);
-    size_t room = PIPE_SIZE - pipe_used(p);
+    size_t room = pipe_room(p);
     if (load_acquire(&p->readers) == 0) {
         r = -EPIPE;
-    } else if (room && (!together || room >= n)) {
-        size_t some = min(n, room);
-        size_t done = pipe_move(p, (u8 *)(uintptr_t)buf, some, load_relaxed(&p->head), way);
-        store_release(&p->head, load_relaxed(&p->head) + (unsigned)done);
-        r = done ? (ssize_t)done : -EFAULT;
+    } else if (room && (!together || room >= io->left)) {
+        r = pipe_fill(p, io, min(io->left, room), together);
     }
     mutex_unlock(&p->lock);
     if (r > 0) {
@@ -118,22 +271,21 @@ static ssize_t pipe_write_some(struct pipe *p, const u8 *buf, size_t n, bool tog
     return r;
 }
 
-static ssize_t pipe_write_from(struct file *f, const void *buf, size_t n, enum pipe_way way)
+static ssize_t pipe_write_from(struct file *f, struct pipe_io *io)
 {
     struct pipe *p = f->inode->private;
-    bool together = n <= PIPE_ATOMIC;
-    size_t done = 0;
+    size_t all = io->left;
+    bool together = all <= PIPE_ATOMIC;
     ssize_t r = 0;
-    while (done < n) {
-        r = pipe_write_some(p, (const u8 *)buf + done, n - done, together, way);
+    while (io->left) {
+        r = pipe_write_some(p, io, together);
         if (r > 0) {
-            done += (size_t)r;
             continue;
         }
         if (r == 0 && (load_relaxed(&f->flags) & O_NONBLOCK)) {
             r = -EAGAIN;
         } else if (r == 0) {
-            size_t want = together ? n - done : PIPE_ATOMIC + 1;
+            size_t want = together ? all : PIPE_ATOMIC + 1;
             r = waitq_wait_signal(&p->wr_wait,
                                   pipe_has_room(p, want) || load_acquire(&p->readers) == 0);
         }
@@ -144,20 +296,115 @@ static ssize_t pipe_write_from(struct file *f, const void *buf, size_t n, enum p
     if (r == -EPIPE) {
         signal_send_self(SIGPIPE);
     }
+    // Of a write that stays together nothing is in, even if pieces of it have been copied.
+    size_t done = together && r < 0 ? 0 : all - io->left;
     return done ? (ssize_t)done : r;
+}
+
+static ssize_t pipe_writev(struct file *f, const struct uapi_iovec *v, u64 nr)
+{
+    struct pipe_io io = pipe_io_of(v, nr, FROM_USER);
+    return pipe_write_from(f, &io);
 }
 
 static ssize_t pipe_write(struct file *f, const void *buf, size_t n, u64 *pos)
 {
+    struct uapi_iovec v = {(u64)buf, n};
     (void)pos;
-    return pipe_write_from(f, buf, n, FROM_USER);
+    return pipe_writev(f, &v, 1);
 }
 
 static ssize_t pipe_write_kernel(struct file *f, const void *buf, size_t n, u64 *pos)
 {
+    struct uapi_iovec v = {(u64)buf, n};
+    struct pipe_io io = pipe_io_of(&v, 1, FROM_KERNEL);
     (void)pos;
-    return pipe_write_from(f, buf, n, FROM_KERNEL);
+    return pipe_write_from(f, &io);
 }
+
+// ---- Size
+
+#define CAP_SYS_RESOURCE_BIT (1ull << 24)
+
+static bool may_exceed(void) // a look at a word the process itself changes
+{
+    struct process *p = current_process();
+    return !p || (p->cred.cap_effective & CAP_SYS_RESOURCE_BIT);
+}
+
+u64 pipe_size_round(u64 bytes)
+{
+    u64 size = PAGE_SIZE;
+    while (size < bytes && size <= PIPE_LARGEST) {
+        size *= 2;
+    }
+    return size <= PIPE_LARGEST ? size : 0;
+}
+
+// Give the pages to a ring of another size: byte numbers stay, so do the places in the pages. Only
+// a page in which both ends are, before or after, has to be two.
+static int pipe_resize_locked(struct pipe *p, u64 size)
+{
+    u64 used = pipe_slots_used(p), first = load_relaxed(&p->tail) / PAGE_SIZE;
+    u64 nr = size / PAGE_SIZE, head_bytes = (load_relaxed(&p->head) - 1) % PAGE_SIZE + 1;
+    struct page *extra = NULL, **slot;
+    if (nr == pipe_nr_slots(p)) {
+        return 0;
+    }
+    if (used > nr + 1 || (used && pipe_used(p) > size)) {
+        return -EBUSY;
+    }
+    slot = nr * sizeof(*slot) <= KMALLOC_MAX ? kzalloc(nr * sizeof(*slot), GFP_KERNEL) : NULL;
+    extra = used > pipe_nr_slots(p) ? page_alloc(GFP_KERNEL) : NULL;
+    if (!slot || (used > pipe_nr_slots(p) && !extra)) {
+        kfree(slot);
+        pipe_page_drop(p, extra);
+        return -ENOMEM;
+    }
+    for (u64 q = first; q < first + used; q++) {
+        struct page *page = *pipe_slot(p, q * PAGE_SIZE), **to = &slot[q & (nr - 1)];
+        if (*to) { // the last, in the first one's page from now on
+            memcpy(page_addr(*to), page_addr(page), head_bytes);
+            pipe_page_drop(p, page);
+        } else if (q - first == pipe_nr_slots(p)) { // no longer
+            memcpy(page_addr(extra), page_addr(page), head_bytes);
+            *to = extra;
+        } else {
+            *to = page;
+        }
+    }
+    kfree(p->slot);
+    p->slot = slot;
+    store_release(&p->size, (unsigned)size); // pairs with pipe_room
+    return 0;
+}
+
+static s64 pipe_resize(struct pipe *p, u32 bytes)
+{
+    u64 size = pipe_size_round(bytes);
+    if (!size) {
+        return -EINVAL;
+    }
+    mutex_lock(&p->lock);
+    bool over = size > load_relaxed(&p->size) && size > load_relaxed(&pipe_max_size);
+    int err = over && !may_exceed() ? -EPERM : pipe_resize_locked(p, size);
+    mutex_unlock(&p->lock);
+    if (!err) {
+        waitq_wake_all_for(&p->wr_wait, POLLOUT);
+    }
+    return err ? err : (s64)size;
+}
+
+s64 pipe_fcntl(struct file *f, unsigned cmd, u64 arg)
+{
+    if (f->ops->write != pipe_write) {
+        return -EBADF;
+    }
+    struct pipe *p = f->inode->private;
+    return cmd == F_GETPIPE_SZ ? load_relaxed(&p->size) : pipe_resize(p, (u32)arg);
+}
+
+// ---- What else files do
 
 static unsigned pipe_poll(struct file *f, struct pollq *pt)
 {
@@ -225,6 +472,8 @@ static void pipe_release(struct file *f)
 static const struct file_ops pipe_fops = {
     .read = pipe_read,
     .write = pipe_write,
+    .readv = pipe_readv,
+    .writev = pipe_writev,
     .write_kernel = pipe_write_kernel,
     .poll = pipe_poll,
     .ioctl = pipe_ioctl,
@@ -236,10 +485,17 @@ static const struct file_ops pipe_fops = {
 static void pipe_evict(struct inode *i)
 {
     struct pipe *p = i->private;
-    if (p) {
-        kfree(p->buf);
-        kfree(p);
+    if (!p) {
+        return;
     }
+    for (u64 k = 0; p->slot && k < pipe_nr_slots(p); k++) {
+        pipe_page_drop(p, p->slot[k]);
+    }
+    if (p->spare) {
+        page_free(p->spare);
+    }
+    kfree(p->slot);
+    kfree(p);
 }
 
 static const struct inode_ops pipe_inode_ops = {.evict = pipe_evict};
@@ -257,8 +513,11 @@ static int pipe_attach(struct inode *i, const struct file_ops *fops)
     mutex_init(&p->lock, RANK_PIPE);
     waitq_init(&p->rd_wait);
     waitq_init(&p->wr_wait);
-    p->buf = kmalloc(PIPE_SIZE, GFP_KERNEL);
-    return p->buf ? 0 : -ENOMEM;
+    // Only who may exceed the limit gets more than it allows.
+    unsigned most = load_relaxed(&pipe_max_size);
+    store_relaxed(&p->size, may_exceed() ? PIPE_SIZE : min(PIPE_SIZE, most));
+    p->slot = kzalloc(pipe_nr_slots(p) * sizeof(*p->slot), GFP_KERNEL);
+    return p->slot ? 0 : -ENOMEM;
 }
 
 static struct inode *pipe_inode_new(struct super *sb, u32 mode, const struct file_ops *fops)
@@ -309,7 +568,9 @@ static void fifo_release(struct file *f)
     pipe_release(f);
     mutex_lock(&p->lock);
     if (load_acquire(&p->readers) == 0 && load_acquire(&p->writers) == 0) {
-        store_release(&p->tail, load_relaxed(&p->head));
+        u64 from = load_relaxed(&p->tail), head = load_relaxed(&p->head);
+        store_release(&p->tail, head); // pairs with pipe_used
+        pipe_prune(p, from, head);
     }
     mutex_unlock(&p->lock);
 }
@@ -317,6 +578,8 @@ static void fifo_release(struct file *f)
 static const struct file_ops fifo_fops = {
     .read = pipe_read,
     .write = pipe_write,
+    .readv = pipe_readv,
+    .writev = pipe_writev,
     .write_kernel = pipe_write_kernel,
     .poll = pipe_poll,
     .ioctl = pipe_ioctl,

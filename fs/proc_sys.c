@@ -41,7 +41,6 @@ FIXED(hundred, 100)
 FIXED(overcommit_ratio, 50)
 FIXED(mmap_min_addr, MMAP_MIN_ADDR)
 FIXED(nr_open, 1ul << 20)
-FIXED(pipe_max_size, 1ul << 20)
 FIXED(file_max, INT64_MAX)
 
 // ---- Names ------------------------------------------------------------------------------------
@@ -133,6 +132,22 @@ static int zero_store(const char *text)
     return end == text || v ? -EINVAL : 0;
 }
 
+static size_t pipe_max_size_show(char *buf, size_t size)
+{
+    return number(buf, size, load_relaxed(&pipe_max_size));
+}
+
+static int pipe_max_size_store(const char *text)
+{
+    const char *end;
+    u64 v = parse_u64(text, &end), size = pipe_size_round(v);
+    if (end == text || *end || !size) {
+        return -EINVAL;
+    }
+    store_relaxed(&pipe_max_size, (unsigned)size);
+    return 0;
+}
+
 // There is nothing to drop: the memory is the files' only home.
 static int drop_caches_store(const char *text)
 {
@@ -187,8 +202,9 @@ void proc_sys_add(struct inode *root)
         {"sys/fs/file-max", file_max_show, NULL},
         {"sys/fs/file-nr", file_nr_show, NULL},
         {"sys/fs/nr_open", nr_open_show, NULL},
-        {"sys/fs/pipe-max-size", pipe_max_size_show, NULL},
-        {"sys/fs/pipe-user-pages-soft", zero_show, NULL},
+        {"sys/fs/pipe-max-size", pipe_max_size_show, pipe_max_size_store},
+        {"sys/fs/pipe-user-pages-hard", zero_show, zero_store},
+        {"sys/fs/pipe-user-pages-soft", zero_show, zero_store},
         {"sys/fs/protected_hardlinks", zero_show, NULL},
         {"sys/fs/protected_symlinks", zero_show, NULL},
         {"sys/fs/suid_dumpable", zero_show, NULL},

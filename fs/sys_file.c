@@ -154,12 +154,8 @@ static s64 file_fcntl(struct file *f, int fd, unsigned cmd, u64 arg)
     case F_GETOWN:
         return 0;
     case F_GETPIPE_SZ:
-        return S_ISFIFO(f->inode->mode) ? 65536 : -EBADF;
     case F_SETPIPE_SZ:
-        if (!S_ISFIFO(f->inode->mode)) {
-            return -EBADF;
-        }
-        return arg <= 65536 ? 65536 : syscall_missing("fcntl: pipes over 64 KiB", -EPERM);
+        return pipe_fcntl(f, cmd, arg);
     default:
         return -EINVAL;
     }
