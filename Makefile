@@ -79,7 +79,7 @@ KERNEL_CPPFLAGS += $(SAN_CPPFLAGS_$(SAN))
 SAN_CFLAGS := $(SAN_CFLAGS_$(SAN))
 SAN_RUNTIME := $(if $(SAN),$(wildcard kernel/san/$(SAN).c arch/$(ARCH)/san/$(SAN).c))
 
-KERNEL_SRC := $(wildcard kernel/*.c mm/*.c mm/scheme/*.c fs/*.c net/*.c drivers/*.c \
+KERNEL_SRC := $(wildcard kernel/*.c mm/*.c mm/scheme/*.c fs/*.c net/*.c ipc/*.c drivers/*.c \
         arch/$(ARCH)/*.c arch/$(ARCH)/*.S) $(if $(SAN),kernel/san/provoke.c) $(SAN_RUNTIME)
 KERNEL_OBJ := $(addprefix $(OBJ)/,$(addsuffix .o,$(KERNEL_SRC)))
 KERNEL := $(OUT)/faultline.elf

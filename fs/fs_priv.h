@@ -34,11 +34,6 @@ struct file *file_blank(void);
 void file_blank_free(struct file *f);
 int file_open_blank(struct file *f, struct inode *inode, unsigned flags, char *path);
 
-// The same with these operations instead of the inode's, and f->private set. release is not called
-// if this fails.
-int file_open_ops(struct inode *inode, const struct file_ops *ops, unsigned flags, char *path,
-                  void *private, struct file **out);
-
 // --- anonfile.c ---
 void anon_file_init(void);
 

@@ -3,6 +3,7 @@
 //
 // The trees are directories in memory whose files make their text when read. Only what programs are
 // known to look at is here; a file that would have to lie is left out.
+#include <ipc.h>
 #include <k/assert.h>
 #include <k/printk.h>
 #include <k/string.h>
@@ -171,6 +172,14 @@ static struct inode *link_inode(struct super *sb, const struct inode_ops *ops)
     return i;
 }
 
+static size_t sysvipc_shm_chunk(struct inode *i, u64 *pos, char *buf, size_t size)
+{
+    (void)i;
+    return shm_text(pos, buf, size);
+}
+
+static const struct text_ops sysvipc_shm_ops = {.chunk = sysvipc_shm_chunk};
+
 struct inode *procfs_mount(void)
 {
     struct inode *root = tree_new("proc", PROC_MAGIC, NULL, 0);
@@ -183,6 +192,7 @@ struct inode *procfs_mount(void)
     tree_add(root, "self", link_inode(root->sb, &self_ops));
     tree_add(root, "thread-self", link_inode(root->sb, &thread_self_ops));
     tree_add(root, "mounts", link_inode(root->sb, &mounts_ops));
+    tree_add(root, "sysvipc/shm", text_new(root->sb, 0444, &sysvipc_shm_ops, 0));
     root->ops = &proc_root_ops;
     return root;
 }

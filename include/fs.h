@@ -207,6 +207,12 @@ int vfs_find(const char *path, struct inode **out);
 // An open file on a socket's own inode, of a file system nobody mounts. 0 or -ENOMEM.
 int sock_file_open(const struct file_ops *ops, unsigned flags, void *private, struct file **out);
 
+// Open an inode (a reference is taken) with these operations instead of its own, and f->private
+// set. path: allocated, taken over, may be NULL. release is not called if this fails. -ENOMEM;
+// *out counted.
+int file_open_ops(struct inode *inode, const struct file_ops *ops, unsigned flags, char *path,
+                  void *private, struct file **out);
+
 // An open file that no path leads to: eventfd and its kin. name, a literal, is what /proc shows.
 // private is what release finds in f->private. 0 or -ENOMEM; *out counted. May sleep.
 int anon_file_open(const char *name, const struct file_ops *ops, unsigned flags, void *private,

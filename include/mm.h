@@ -112,6 +112,11 @@ struct mm *current_mm(void);
 s64 mm_mmap(struct mm *mm, vaddr_t addr, u64 len, unsigned prot, unsigned flags, struct file *file,
             u64 off_bytes);
 s64 mm_munmap(struct mm *mm, vaddr_t addr, u64 len);
+// shmdt: unmap what is left of a file's mapping that once began at addr, a file with these
+// operations (which tell attachments from other mappings). -EINVAL: there is none; -ENOMEM. *file:
+// that file, counted.
+struct file_ops;
+int mm_detach(struct mm *mm, vaddr_t addr, const struct file_ops *ops, struct file **file);
 s64 mm_mprotect(struct mm *mm, vaddr_t addr, u64 len, unsigned prot);
 s64 mm_mremap(struct mm *mm, vaddr_t old, u64 old_len, u64 new_len, unsigned flags,
               vaddr_t new_addr);

@@ -35,6 +35,7 @@ static const char *rank_name(unsigned rank)
         [RANK_VFS] = "VFS",
         [RANK_INODE] = "INODE",
         [RANK_PIPE] = "PIPE",
+        [RANK_IPC] = "IPC",
         [RANK_FDTABLE] = "FDTABLE",
         [RANK_MMAP_LOCK] = "MMAP_LOCK",
         [RANK_MM_EDIT] = "MM_EDIT",

@@ -332,6 +332,45 @@ s64 mm_munmap(struct mm *mm, vaddr_t addr, u64 len)
     return err;
 }
 
+// The first piece of an attachment that began at addr, or (file: only of this one) its next piece.
+static struct vma *attached_piece(struct mm *mm, vaddr_t addr, vaddr_t from,
+                                  const struct file_ops *ops, const struct file *file)
+{
+    struct vma *v;
+    for (; (v = vma_find_first(mm, from)); from = v->end) {
+        if (file && v->start - addr >= load_relaxed(&file->mapping->size_bytes)) {
+            return NULL;
+        }
+        bool ours = v->file && v->file->ops == ops && (!file || v->file == file);
+        if (ours && v->start - addr == v->pgoff << PAGE_SHIFT) {
+            return v;
+        }
+    }
+    return NULL;
+}
+
+int mm_detach(struct mm *mm, vaddr_t addr, const struct file_ops *ops, struct file **file)
+{
+    struct edit e;
+    int err = edit_begin(&e, mm);
+    if (err) {
+        return err;
+    }
+    struct vma *v = attached_piece(mm, addr, addr, ops, NULL);
+    *file = v ? file_get(v->file) : NULL;
+    err = v ? 0 : -EINVAL;
+    while (v && !err) {
+        vaddr_t end = v->end;
+        err = unmap_locked(mm, v->start, end);
+        v = attached_piece(mm, addr, end, ops, *file);
+    }
+    edit_end(&e);
+    if (err && *file) {
+        file_put(*file);
+    }
+    return err;
+}
+
 void mm_set_brk_start(struct mm *mm, vaddr_t brk)
 {
     mm->brk_start = mm->brk = page_align_up(brk);

@@ -15,6 +15,7 @@ enum lock_rank {
     RANK_PIPE,       // pipe->lock
     RANK_TTY_IN,     // tty->in_lock: settings and what is typed
     RANK_TTY_OUT,    // tty->out_lock: its device
+    RANK_IPC,        // ipc/: a table of System V objects
     RANK_FDTABLE,    // files->lock
     RANK_MMAP_LOCK,  // mm->mmap_lock (scheme mmap_lock only)
     RANK_MM_EDIT,    // mm->edit_lock

@@ -1,0 +1,10 @@
+// System V IPC: shared memory, semaphores and messages (ipc/). What the rest of the kernel needs.
+#ifndef IPC_H
+#define IPC_H
+
+#include <k/types.h>
+
+// The text of /proc/sysvipc/shm, as text_ops.chunk makes it: see sysvipc(5). Sleeps.
+size_t shm_text(u64 *pos, char *buf, size_t size);
+
+#endif
