@@ -14,7 +14,9 @@
 #include <k/assert.h>
 #include <k/string.h>
 #include <page.h>
+#include <proc.h>
 #include <sched.h>
+#include <signal.h>
 #include "fs_priv.h"
 
 #define CHUNK_PAGES 64 // written between two looks at the limit
@@ -151,6 +153,27 @@ static bool write_is_sealed(struct inode *i, u64 end)
            ((seals & F_SEAL_GROW) && end > load_relaxed(&i->mapping.size_bytes));
 }
 
+// RLIMIT_FSIZE (getrlimit(2)): may a file be as long as that? If not: SIGXFSZ.
+static bool may_be_long(u64 size)
+{
+    if (!current_process() || size <= process_rlimit(RLIMIT_FSIZE)) {
+        return true;
+    }
+    signal_send_self(SIGXFSZ);
+    return false;
+}
+
+// How much of a write of n bytes at pos the limits leave; 0: nothing, and SIGXFSZ is sent if it is
+// RLIMIT_FSIZE that says so.
+static size_t write_within(u64 pos, size_t n)
+{
+    if (pos >= FILE_SIZE_MAX || !may_be_long(pos + 1)) {
+        return 0;
+    }
+    n = min(n, (size_t)(FILE_SIZE_MAX - pos));
+    return current_process() ? min(n, (size_t)(process_rlimit(RLIMIT_FSIZE) - pos)) : n;
+}
+
 static ssize_t tmpfs_write_from(struct file *f, const void *buf, size_t n, u64 *pos, bool kernel)
 {
     struct inode *i = f->inode;
@@ -159,12 +182,13 @@ static ssize_t tmpfs_write_from(struct file *f, const void *buf, size_t n, u64 *
     if (load_relaxed(&f->flags) & O_APPEND) {
         *pos = load_relaxed(&i->mapping.size_bytes);
     }
-    if (n && *pos >= FILE_SIZE_MAX) {
+    size_t may = n ? write_within(*pos, n) : 0;
+    if (n && !may) {
         r = -EFBIG;
-    } else if (write_is_sealed(i, *pos + min(n, (size_t)(FILE_SIZE_MAX - *pos)))) {
+    } else if (write_is_sealed(i, *pos + may)) {
         r = -EPERM;
     } else {
-        r = tmpfs_write_locked(i, buf, min(n, (size_t)(FILE_SIZE_MAX - *pos)), *pos, kernel);
+        r = tmpfs_write_locked(i, buf, may, *pos, kernel);
     }
     mutex_unlock(&i->lock);
     if (r > 0) {
@@ -194,6 +218,10 @@ static int tmpfs_truncate(struct inode *i, u64 size)
     if ((size < old && (seals & F_SEAL_SHRINK)) || (size > old && (seals & F_SEAL_GROW))) {
         mutex_unlock(&i->lock);
         return -EPERM;
+    }
+    if (size > old && !may_be_long(size)) {
+        mutex_unlock(&i->lock);
+        return -EFBIG;
     }
     mapping_truncate(&i->mapping, size);
     inode_touch(i);
@@ -235,6 +263,10 @@ static int tmpfs_fallocate(struct file *f, int mode, u64 offset, u64 len)
     if (load_relaxed(&i->seals) & never) {
         mutex_unlock(&i->lock);
         return -EPERM;
+    }
+    if (!punch && grows && !may_be_long(end)) {
+        mutex_unlock(&i->lock);
+        return -EFBIG;
     }
     if (punch) {
         mapping_punch(&i->mapping, offset, end);

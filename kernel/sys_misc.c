@@ -92,6 +92,24 @@ s64 sys_getrandom(const u64 *a)
 
 // --- Limits and usage ----------------------------------------------------------------------------
 
+#define CAP_SYS_RESOURCE_BIT (1ull << 24)
+
+// Raise hard limits, and touch those of anybody: getrlimit(2).
+static bool may_limit_all(void)
+{
+    return current_process()->cred.cap_effective & CAP_SYS_RESOURCE_BIT;
+}
+
+// Else all the target's numbers must be the caller's real ones. A look: both may change any time.
+static bool may_limit(const struct process *p)
+{
+    const struct creds *me = &current_process()->cred, *c = &p->cred;
+
+    return p == current_process() || may_limit_all() ||
+           (c->uid == me->uid && c->euid == me->uid && c->suid == me->uid && c->gid == me->gid &&
+            c->egid == me->gid && c->sgid == me->gid);
+}
+
 // What user mode asked for in *from (NULL: nothing) is set, and the value before stored in *old.
 static int limit_swap(struct process *p, unsigned which, const struct uapi_rlimit *from,
                       struct uapi_rlimit *old)
@@ -104,8 +122,8 @@ static int limit_swap(struct process *p, unsigned which, const struct uapi_rlimi
     }
     spin_lock(&p->lock);
     *old = p->rlimit[which];
-    if (from && from->max > old->max && current_process()->cred.euid) {
-        err = -EPERM; // root may raise the hard limit, too
+    if (from && from->max > old->max && !may_limit_all()) {
+        err = -EPERM;
     } else if (from) {
         p->rlimit[which] = *from;
         if (which == RLIMIT_CPU) {
@@ -166,7 +184,7 @@ s64 sys_prlimit64(const u64 *a)
     if (!p) {
         return a[1] >= RLIM_NLIMITS ? -EINVAL : -ESRCH;
     }
-    r = limit_call(p, (u32)a[1], a[2], a[3]);
+    r = may_limit(p) ? limit_call(p, (u32)a[1], a[2], a[3]) : -EPERM;
     process_put(p);
     return r;
 }

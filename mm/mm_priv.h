@@ -64,8 +64,19 @@ void edit_zap_hole(struct edit *e);
 int unmap_locked(struct mm *mm, vaddr_t start, vaddr_t end);
 // cut + add + ready + commit + zap + finish: publish `what`, replacing what is there.
 int map_locked(struct mm *mm, const struct vma_spec *what);
-// May another n pages be mapped (overcommit, VMA count)? 0 or -ENOMEM.
-int mm_may_map(struct mm *mm, u64 nr_pages, u32 flags); // -EAGAIN: not locked, as flags want
+// May another n pages be mapped (limits, overcommit, VMA count)? 0 or -ENOMEM; -EAGAIN: not locked,
+// as flags want. mm_may_replace leaves RLIMIT_AS and RLIMIT_DATA out, mm_within_limits asks only
+// for them. The edit lock is held.
+int mm_may_map(struct mm *mm, u64 nr_pages, u32 flags);
+int mm_may_replace(struct mm *mm, u64 nr_pages, u32 flags);
+bool mm_within_limits(struct mm *mm, u64 nr_pages, u32 flags);
+// RLIMIT_DATA bounds the heap by itself, too, and not only with all else that is private.
+bool mm_heap_within_limits(struct mm *mm, vaddr_t brk);
+// What RLIMIT_DATA and VmData count: private writable memory that is not a stack.
+static inline bool vma_flags_are_data(u32 flags)
+{
+    return (flags & (VMA_WRITE | VMA_SHARED | VMA_GROWSDOWN)) == VMA_WRITE;
+}
 // May the current process have another n pages of mm locked (RLIMIT_MEMLOCK, CAP_IPC_LOCK)?
 bool mm_may_lock(struct mm *mm, u64 nr_pages);
 // Replace the flags of [start, end), which lies inside v: publishes up to three VMAs. The entries

@@ -43,6 +43,14 @@ u32 vma_flags_from_prot(unsigned prot)
 
 int mm_may_map(struct mm *mm, u64 nr_pages, u32 flags)
 {
+    if (!mm_within_limits(mm, nr_pages, flags)) {
+        return -ENOMEM;
+    }
+    return mm_may_replace(mm, nr_pages, flags);
+}
+
+int mm_may_replace(struct mm *mm, u64 nr_pages, u32 flags)
+{
     if ((flags & VMA_LOCKED) && !mm_may_lock(mm, nr_pages)) {
         return -EAGAIN;
     }
@@ -262,6 +270,20 @@ static int mmap_check(vaddr_t addr, u64 *len, unsigned flags, struct file *file)
     return 0;
 }
 
+// Pages of [start, end) that VMAs cover. The edit lock is held.
+static u64 pages_mapped(struct mm *mm, vaddr_t start, vaddr_t end)
+{
+    u64 n = 0;
+    struct vma *v = vma_find_first(mm, start);
+    for (; v && v->start < end; v = vma_find_first(mm, v->end)) {
+        n += (min(v->end, end) - max(v->start, start)) >> PAGE_SHIFT;
+        if (v->end >= end) {
+            break;
+        }
+    }
+    return n;
+}
+
 static int mmap_locked(struct mm *mm, struct vma_spec *s, vaddr_t addr, u64 len, unsigned flags)
 {
     int err = mmap_place(mm, &addr, len, flags);
@@ -274,7 +296,12 @@ static int mmap_locked(struct mm *mm, struct vma_spec *s, vaddr_t addr, u64 len,
         s->pgoff = addr >> PAGE_SHIFT;
     }
     s->flags |= mm->lock_future;
-    err = mm_may_map(mm, len >> PAGE_SHIFT, s->flags);
+    // What is replaced does not count, though it may be of another kind (Linux agrees).
+    u64 more = (len >> PAGE_SHIFT) - (flags & MAP_FIXED ? pages_mapped(mm, addr, addr + len) : 0);
+    if (!mm_within_limits(mm, more, s->flags)) {
+        return -ENOMEM;
+    }
+    err = mm_may_replace(mm, len >> PAGE_SHIFT, s->flags);
     return err ? err : map_locked(mm, s);
 }
 
@@ -404,7 +431,7 @@ s64 mm_brk(struct mm *mm, vaddr_t brk)
     if (brk < mm->brk_start || brk >= USER_END) {
         err = -ENOMEM; // also how a program asks for the present value
     } else if (grown) {
-        err = brk_grow(mm, old_end, new_end);
+        err = mm_heap_within_limits(mm, brk) ? brk_grow(mm, old_end, new_end) : -ENOMEM;
     } else if (new_end < old_end) {
         struct vma *v = vma_find_first(mm, new_end);
         err = v && v->start < old_end ? unmap_locked(mm, new_end, old_end) : -ENOMEM;

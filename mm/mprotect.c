@@ -92,6 +92,11 @@ static int mprotect_vma(struct mm *mm, struct vma *v, vaddr_t start, vaddr_t end
     if (flags == v->flags) {
         return 0;
     }
+    u64 nr_pages = (end - start) >> PAGE_SHIFT;
+    if ((flags & VMA_WRITE) && !mm_within_limits(mm, nr_pages, flags) &&
+        mm_within_limits(mm, nr_pages, v->flags)) {
+        return -ENOMEM; // it is RLIMIT_DATA that says no
+    }
     int err = vma_set_flags(mm, v, start, end, flags);
     if (!err) {
         protect_range(mm, start, end, flags);

@@ -373,6 +373,10 @@ static int remap_find(struct remap *r, struct vma_spec *out)
     if (r->new_len > USER_END) {
         return -ENOMEM;
     }
+    if ((r->flags & MREMAP_DONTUNMAP) &&
+        !mm_within_limits(r->mm, r->new_len >> PAGE_SHIFT, v->flags)) {
+        return -ENOMEM;
+    }
     return r->new_len > r->old_len
                ? mm_may_map(r->mm, (r->new_len - r->old_len) >> PAGE_SHIFT, v->flags)
                : 0;

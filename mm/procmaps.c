@@ -372,7 +372,7 @@ static void usage_add_vmas(struct mm *mm, const struct inode *exe, struct mm_usa
         if (!v) {
             return;
         }
-        u->stack += flags & VMA_STACK ? pages : 0;
+        u->stack += flags & VMA_GROWSDOWN ? pages : 0;
         u->exec += own ? pages : 0;
         u->lib += exec && !own ? pages : 0;
         cond_resched();
@@ -395,9 +395,9 @@ void mm_usage_get(struct mm *mm, const struct inode *exe, struct mm_usage *u)
     u->anon = max(u->anon, (s64)0);
     u->file = max(u->file, (s64)0);
     u->total = mm->total_pages;
-    u->data = mm->data_pages;
     u->locked = mm->locked_pages;
     usage_add_vmas(mm, exe, u);
+    u->data = mm->data_pages + u->stack;
     u64 rss = (u64)(u->anon + u->file), peak = load_relaxed(&mm->peak_rss);
     u->peak_rss = max(rss, peak);
     u->peak_total = max(mm->peak_pages, u->total);

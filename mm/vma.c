@@ -39,6 +39,7 @@
 #include <scheme.h>
 #include <slab.h>
 #include <vma.h>
+#include "mm_priv.h"
 
 static struct kmem_cache *vma_cache;
 
@@ -290,7 +291,7 @@ static void count_vma(struct mm *mm, const struct vma *v, s64 sign)
     s64 pages = sign * (s64)((v->end - v->start) >> PAGE_SHIFT);
     mm->nr_vmas += (u64)sign;
     mm->total_pages += (u64)pages;
-    if ((v->flags & (VMA_WRITE | VMA_SHARED)) == VMA_WRITE) {
+    if (vma_flags_are_data(v->flags)) {
         mm->data_pages += (u64)pages;
     }
     if (v->flags & VMA_LOCKED) {
