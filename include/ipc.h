@@ -7,4 +7,11 @@
 // The text of /proc/sysvipc/shm, as text_ops.chunk makes it: see sysvipc(5). Sleeps.
 size_t shm_text(u64 *pos, char *buf, size_t size);
 
+size_t sem_text(u64 *pos, char *buf, size_t size); // of /proc/sysvipc/sem
+
+// The process, which is the current one, ends: what it did with SEM_UNDO is taken back. Sleeps; no
+// lock held.
+struct process;
+void sem_exit(struct process *p);
+
 #endif

@@ -22,6 +22,7 @@ struct inode;
 struct itimers;
 struct mm;
 struct pgrp;
+struct sem_undo;
 struct vfork;
 
 // What only user threads have.
@@ -154,11 +155,12 @@ struct process {
     bool is_program;   // [I] process 1 is a program that was asked for, no init: no signal is kept
                        // from it, and the orphans it gets are reaped by the kernel
     struct creds cred; // [P]
-    struct proc_flags flags; // [P]
-    atomic_bool strace;      // [a] see strace.h; a child has its parent's
-    struct itimers *timers;  // [P] NULL until the first one is made: kernel/itimer.c
-    atomic_bool cpu_watch;   // [a] a tick has to look at its CPU time
-    u64 xcpu_ns;             // [P] CPU time of the next SIGXCPU
+    struct proc_flags flags;   // [P]
+    atomic_bool strace;        // [a] see strace.h; a child has its parent's
+    struct itimers *timers;    // [P] NULL until the first one is made: kernel/itimer.c
+    struct sem_undo *sem_undo; // [ipc/sem.c] what SEM_UNDO is to take back
+    atomic_bool cpu_watch;     // [a] a tick has to look at its CPU time
+    u64 xcpu_ns;               // [P] CPU time of the next SIGXCPU
 };
 
 static inline struct task_ext *current_task(void)

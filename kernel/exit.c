@@ -18,6 +18,7 @@
 #include <arch/uaccess.h>
 #include <fs.h>
 #include <hostchan.h>
+#include <ipc.h>
 #include <k/assert.h>
 #include <k/errno.h>
 #include <k/printk.h>
@@ -71,6 +72,9 @@ static void process_release(struct process *p)
         return;
     }
     itimers_exit(p);
+    if (p->sem_undo) {
+        sem_exit(p);
+    }
     if (files) {
         files_put(files);
     }

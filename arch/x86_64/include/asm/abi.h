@@ -22,4 +22,7 @@ struct uapi_stat {
 };
 _Static_assert(sizeof(struct uapi_stat) == 144, "the ABI's size");
 
+// Words behind each time of a semid_ds.
+#define ARCH_SEM_TIME_PAD 1
+
 #endif

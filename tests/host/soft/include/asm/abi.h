@@ -13,4 +13,7 @@ struct uapi_stat {
     u64 st_dev, st_ino, st_nlink;
 };
 
+// Words behind each time of a semid_ds.
+#define ARCH_SEM_TIME_PAD 1
+
 #endif
