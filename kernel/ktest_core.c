@@ -13,8 +13,7 @@
 #include <sched.h>
 #include <smp.h>
 
-// --- A pack of threads
-// -----------------------------------------------------------------------------
+// --- A pack of threads --------------------------------------------------------------------------
 
 static struct waitq pack_done = WAITQ_INIT(pack_done);
 static atomic_uint pack_left;
@@ -44,8 +43,7 @@ void ktest_pack(unsigned n, void (*fn)(unsigned))
     waitq_wait(&pack_done, load_seq(&pack_left) == 0);
 }
 
-// --- Locks
-// -----------------------------------------------------------------------------------------
+// --- Locks --------------------------------------------------------------------------------------
 
 #define LOCK_ROUNDS 20000
 
@@ -146,8 +144,7 @@ KTEST(core_rwsem)
     KTEST_CHECK(load_seq(&test_rwsem.state) == 0);
 }
 
-// --- Wait queues: a pipe of one item, several producers and consumers
-// --------------------------------
+// --- Wait queues: a pipe of one item, several producers and consumers ---------------------------
 
 #define ITEMS 3000
 
@@ -183,8 +180,7 @@ KTEST(core_waitq)
     KTEST_CHECK(load_seq(&consumed) == 3ul * ITEMS);
 }
 
-// --- Wake-ups across CPUs, affinity
-// ------------------------------------------------------------------
+// --- Wake-ups across CPUs, affinity -------------------------------------------------------------
 
 static struct waitq test_turn_q = WAITQ_INIT(test_turn_q);
 static atomic_uint test_turn;
@@ -243,8 +239,7 @@ KTEST(core_thread_churn)
     }
 }
 
-// --- Timers
-// ----------------------------------------------------------------------------------------
+// --- Timers -------------------------------------------------------------------------------------
 
 static void sleep_worker(unsigned me)
 {
@@ -286,8 +281,7 @@ KTEST(core_timer)
     KTEST_CHECK(load_seq(&current_thread()->state) == THREAD_RUNNABLE);
 }
 
-// --- Cross calls
-// -----------------------------------------------------------------------------------
+// --- Cross calls --------------------------------------------------------------------------------
 
 #define CALL_ROUNDS 1000
 

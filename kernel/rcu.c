@@ -135,8 +135,7 @@ static struct rcu_head *queue_take(struct rcu_queue *q)
     return h;
 }
 
-// --- Grace periods
-// ---------------------------------------------------------------------------------
+// --- Grace periods ------------------------------------------------------------------------------
 
 // Only who took the last bit of gp_mask away comes here.
 static void gp_end(void)
@@ -204,8 +203,7 @@ bool rcu_idle(unsigned cpu)
     return !load_seq(&per_cpu(rcu_busy, cpu));
 }
 
-// --- Callbacks
-// -------------------------------------------------------------------------------------
+// --- Callbacks ----------------------------------------------------------------------------------
 
 // Move what can move: next -> wait -> done, and see to it that the grace period we need comes.
 static void rcu_advance(struct rcu_cpu *r)
@@ -340,8 +338,7 @@ void rcu_tick(void)
     }
 }
 
-// --- Waiting
-// ---------------------------------------------------------------------------------------
+// --- Waiting ------------------------------------------------------------------------------------
 
 struct rcu_sync {
     struct rcu_head head;

@@ -50,8 +50,7 @@ DEFINE_PER_CPU(struct cpu_books, cpu_books);
 
 static struct thread boot_thread = {.name = "idle/0"};
 
-// --- The work word
-// ---------------------------------------------------------------------------------
+// --- The work word ------------------------------------------------------------------------------
 
 void cpu_work_post(unsigned cpu, unsigned bits)
 {
@@ -79,8 +78,7 @@ bool sched_need_resched(void)
     return load_relaxed(&this_cpu(cpu_work)) & WORK_RESCHED;
 }
 
-// --- Run queues
-// ------------------------------------------------------------------------------------
+// --- Run queues ---------------------------------------------------------------------------------
 
 void runq_add_locked(struct runq *rq, unsigned cpu, struct thread *t)
 {
@@ -186,8 +184,7 @@ void thread_set_state(enum thread_state s)
     atomic_fence_seq();
 }
 
-// --- Switching
-// -------------------------------------------------------------------------------------
+// --- Switching ----------------------------------------------------------------------------------
 
 // Decide what becomes of prev and who runs next.
 static struct thread *runq_pick_locked(struct runq *rq, struct thread *prev) NO_LOCK_ANALYSIS
@@ -394,8 +391,7 @@ u64 thread_runtime_ns(struct thread *t)
     return start && now > start ? ns + (now - start) : ns;
 }
 
-// --- Idle
-// ------------------------------------------------------------------------------------------
+// --- Idle ---------------------------------------------------------------------------------------
 
 static void idle_halt(void)
 {

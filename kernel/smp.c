@@ -37,8 +37,7 @@ unsigned long percpu_offset[MAX_CPUS];
 
 static atomic_uint last_online; // number of the CPU that came online last
 
-// --- Starting
-// --------------------------------------------------------------------------------------
+// --- Starting -----------------------------------------------------------------------------------
 
 void smp_init_boot_cpu(void)
 {
@@ -98,8 +97,7 @@ void smp_secondary_main(unsigned cpu)
     sched_idle_loop();
 }
 
-// --- Cross calls
-// -----------------------------------------------------------------------------------
+// --- Cross calls --------------------------------------------------------------------------------
 
 struct cross_call {
     void (*fn)(void *);

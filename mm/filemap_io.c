@@ -262,8 +262,7 @@ void mapping_destroy(struct mapping *m)
     release_pages(&gone);
 }
 
-// ---- read and write
-// ------------------------------------------------------------------------------
+// ---- read and write ----------------------------------------------------------------------------
 
 // Bytes NOT moved between a page and one side's buffer.
 static size_t move_bytes(void *page_side, void *buf, size_t n, bool to_buf, bool user)

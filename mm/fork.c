@@ -31,9 +31,11 @@
 //
 // The fork walks through the tables in step 3, and a thread that wants to write to one that is not
 // copied yet does not wait for it: it copies that table itself (fork_settle), which is the same
-// work under the same lock, and goes on. So nobody waits for the copying. A write fault waits in
-// step 2 alone, for a walk of the level above the leaves and one shootdown; so does a fault of any
-// kind that would install a leaf table. Reads never wait for anything else.
+// work under the same lock, and goes on. So no access to memory waits for the copying. A write
+// fault waits in step 2 alone, for a walk of the level above the leaves and one shootdown; so does
+// a fault of any kind that would install a leaf table. Reads never wait for anything else. Who
+// waits for all of a fork are the writers of the address space, and so a fault that grows the
+// stack.
 //
 // Why the snapshot is that of the instant. Take a store S to private memory and the table T above
 // it.
@@ -67,7 +69,9 @@
 // somebody finds under its table's lock that his is the only reference left (anon_page_is_ours). A
 // page without PG_SHARED has one entry; what else refers to it is a pin. So a page of ours that is
 // pinned is not shared but copied for the child at once: whoever has pinned it goes on reading and
-// writing the parent's memory, whatever the parent writes next (Dirty COW and its kin, R31).
+// writing the parent's memory, whatever the parent writes next (Dirty COW and its kin, R31). What
+// is stored through a pin is in the child if it comes before its table's turn, not before the
+// instant.
 //
 // Locks. The edit lock of the parent throughout: its VMAs stand still (in scheme mmap_lock faults
 // stand still, too). A leaf table of the parent, then the child's for the same addresses: the same

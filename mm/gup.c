@@ -7,6 +7,7 @@
 
 #include <fs.h>
 #include <k/errno.h>
+#include <k/explore.h>
 #include <k/rcu.h>
 #include <k/string.h>
 #include <mm.h>
@@ -88,6 +89,7 @@ static size_t copy_pages(struct mm *mm, vaddr_t addr, void *buf, size_t n, bool 
             break;
         }
         char *p = (char *)page_addr(page) + off;
+        yield_point("pinned");
         if (to_mm) {
             memcpy(p, at, some);
         } else {

@@ -324,8 +324,7 @@ s64 mm_msync(struct mm *mm, vaddr_t addr, u64 len, int flags)
     return err;
 }
 
-// ---- mlock family: accounting and populating; nothing is ever swapped out
-// --------------------------
+// ---- mlock family: accounting and populating; nothing is ever swapped out ----------------------
 
 static int lock_vma(struct mm *mm, struct vma *v, vaddr_t start, vaddr_t end, void *arg)
 {

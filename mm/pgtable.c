@@ -12,7 +12,8 @@
 //     child   [ e e e e e e ]      lock C protects every entry of the child,  C.nr_used, C.detached
 //
 //   install a child    lock P; P attached? slot empty? store the slot (seq_cst); P.nr_used++;
-//   unlock detach a child     lock P, lock C; P attached, slot still C, C.nr_used == 0?
+//                      unlock
+//   detach a child     lock P, lock C; P attached, slot still C, C.nr_used == 0?
 //                      C.detached = true; slot = empty; P.nr_used--; unlock both;
 //                      shoot down (the MMU may have cached the slot), then free by RCU
 //   change an entry    lock C; C attached? then everything above C is too, for a table with a used

@@ -5,12 +5,11 @@
 // flush:
 //
 //   the VMA is dead (munmap)     nobody installs into the range any more, the flush may wait for
-//   the
-//                                end of the batch; truncate, which may find the entries empty
+//                                the end of the batch; truncate, which may find the entries empty
 //                                meanwhile, asks tlb_settle
 //   the VMA lives on (DONTNEED)  a fault may fill an entry the moment the table lock is dropped,
-//   and
-//                                another thread could still read the old page: flush before (R7)
+//                                and another thread could still read the old page: flush before
+//                                (R7)
 
 #include <k/assert.h>
 #include <k/rcu.h>

@@ -1,18 +1,15 @@
 // The classic scheme: one readers-writer semaphore an address space.
 //
 // Idea.    Faults hold the semaphore for reading, writers for writing. Nothing a fault has looked
-// at
-//          can change under it.
+//          at can change under it.
 // Reader.  Read lock from the look-up to the install. A fault that must wait for I/O counts its
-// VMA,
-//          drops the lock (or writers would wait for the disk) and starts again afterwards.
+//          VMA, drops the lock (or writers would wait for the disk) and starts again afterwards.
 // Writer.  Write lock: waits until no fault is under way, and faults wait for it.
 // Why it is correct.  Exclusion. After parking the world may have changed, so the second pass looks
 //          the VMA up again. The RCU section inside is for the page tables and the page cache,
 //          which truncate changes without this lock.
 // What it costs.  Two atomic writes to one shared line a fault, and every fault of the address
-// space
-//          waits while any part of it is mapped or unmapped.
+//          space waits while any part of it is mapped, unmapped or forked.
 
 #include <fault.h>
 #include <k/errno.h>

@@ -4,11 +4,9 @@
 //          section and asks, with the lock of the table it installs into held, whether the VMA is
 //          still live.
 // Reader.  One RCU section from the look-up to the install. Only a fault that must wait for I/O
-// counts
-//          its VMA, leaves the section, and starts again afterwards.
+//          counts its VMA, leaves the section, and starts again afterwards.
 // Writer.  One mutex for all writers of the address space. A writer publishes the new tree, marks
-// the
-//          old VMA dead (seq_cst, so a full barrier before it looks at tables), zaps, and never
+//          the old VMA dead (seq_cst, so a full barrier before it looks at tables), zaps, and never
 //          waits for a fault, a count or a grace period.
 //
 //              fault                              writer
@@ -18,11 +16,10 @@
 //                                                 unlock
 //
 // Why it is correct.  Both sides take the lock of the same table. If the fault's turn comes first,
-// its
-//          entry is there when the writer zaps. If the writer's comes first, DEAD was stored before
-//          its lock was taken, and the fault, taking it later, reads DEAD. For a table that the
-//          writer does not find at all the seq_cst pair of pgtable.c decides. The VMA itself cannot
-//          be freed while the section lasts; a parked fault holds a count.
+//          its entry is there when the writer zaps. If the writer's comes first, DEAD was stored
+//          before its lock was taken, and the fault, taking it later, reads DEAD. For a table that
+//          the writer does not find at all the seq_cst pair of pgtable.c decides. The VMA itself
+//          cannot be freed while the section lasts; a parked fault holds a count.
 // What it costs.  Faults: nothing shared. Writers: a grace period later, the memory of old VMAs and
 //          tree nodes. Disjoint writers of one address space wait for each other.
 
