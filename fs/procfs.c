@@ -184,6 +184,13 @@ static size_t sysvipc_sem_chunk(struct inode *i, u64 *pos, char *buf, size_t siz
     return sem_text(pos, buf, size);
 }
 
+static size_t sysvipc_msg_chunk(struct inode *i, u64 *pos, char *buf, size_t size)
+{
+    (void)i;
+    return msg_text(pos, buf, size);
+}
+
+static const struct text_ops sysvipc_msg_ops = {.chunk = sysvipc_msg_chunk};
 static const struct text_ops sysvipc_sem_ops = {.chunk = sysvipc_sem_chunk};
 static const struct text_ops sysvipc_shm_ops = {.chunk = sysvipc_shm_chunk};
 
@@ -201,6 +208,7 @@ struct inode *procfs_mount(void)
     tree_add(root, "mounts", link_inode(root->sb, &mounts_ops));
     tree_add(root, "sysvipc/shm", text_new(root->sb, 0444, &sysvipc_shm_ops, 0));
     tree_add(root, "sysvipc/sem", text_new(root->sb, 0444, &sysvipc_sem_ops, 0));
+    tree_add(root, "sysvipc/msg", text_new(root->sb, 0444, &sysvipc_msg_ops, 0));
     root->ops = &proc_root_ops;
     return root;
 }

@@ -8,6 +8,7 @@
 size_t shm_text(u64 *pos, char *buf, size_t size);
 
 size_t sem_text(u64 *pos, char *buf, size_t size); // of /proc/sysvipc/sem
+size_t msg_text(u64 *pos, char *buf, size_t size); // of /proc/sysvipc/msg
 
 // The process, which is the current one, ends: what it did with SEM_UNDO is taken back. Sleeps; no
 // lock held.
