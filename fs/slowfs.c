@@ -129,16 +129,39 @@ static struct inode *slow_make_file(struct super *sb, u32 mode)
 // ---- Knobs
 // -----------------------------------------------------------------------------------------
 
-// Names are locked, so the files stay; the pages go under each file's own lock.
-static void slow_drop_dir(struct inode *dir)
+// The files of a directory, counted, in *out (kfree it), and their number; -ENOMEM.
+static long slow_files(struct inode *dir, struct inode ***out)
 {
+    long n = 0;
+    mutex_lock(&vfs_lock);
     for (struct inode *i = NULL; (i = ramdir_first_child(dir, i)) != NULL;) {
+        n++;
+    }
+    *out = kmalloc((size_t)max(n, 1l) * sizeof(**out), GFP_KERNEL);
+    n = *out ? 0 : -ENOMEM;
+    for (struct inode *i = NULL; *out && (i = ramdir_first_child(dir, i)) != NULL;) {
         if (S_ISREG(i->mode)) {
-            mutex_lock(&i->lock);
-            mapping_punch(&i->mapping, 0, page_align_up(load_relaxed(&i->mapping.size_bytes)));
-            mutex_unlock(&i->lock);
+            (*out)[n++] = inode_get(i);
         }
     }
+    mutex_unlock(&vfs_lock);
+    return n;
+}
+
+// A file's lock may be held for as long as the "disk" sleeps, so the namespace is not locked then.
+static int slow_drop_dir(struct inode *dir)
+{
+    struct inode **file;
+    long n = slow_files(dir, &file);
+    for (long k = 0; k < n; k++) {
+        struct mapping *m = &file[k]->mapping;
+        mutex_lock(&file[k]->lock);
+        mapping_punch(m, 0, page_align_up(load_relaxed(&m->size_bytes)));
+        mutex_unlock(&file[k]->lock);
+        inode_put(file[k]);
+    }
+    kfree(file);
+    return (int)min(n, 0l);
 }
 
 static int number_store(const char *text, atomic_uint *to, u64 limit)
@@ -182,10 +205,7 @@ static int drop_store(const char *text)
     if (strcmp(text, "1") != 0) {
         return -EINVAL;
     }
-    mutex_lock(&vfs_lock);
-    slow_drop_dir(slow_root);
-    mutex_unlock(&vfs_lock);
-    return 0;
+    return slow_drop_dir(slow_root);
 }
 
 struct inode *slowfs_mount(void)

@@ -230,9 +230,30 @@ static int tmpfs_truncate(struct inode *i, u64 size)
     return 0;
 }
 
+// Does the limit leave room for the pages of [start, end) that do not exist? Asked first, so that a
+// call that is too large makes nothing: what it had made within the file could not be taken back,
+// because a mapping may have written to it since. Ends after as many steps as there are pages.
+static bool tmpfs_may_allocate(struct inode *i, u64 start, u64 end)
+{
+    u64 left = tmpfs_charge(i);
+    for (u64 index = start >> PAGE_SHIFT; index < page_align_up(end) >> PAGE_SHIFT; index++) {
+        if (!page_is_cached(&i->mapping, index) && left-- == 0) {
+            return false;
+        }
+        if (thread_signal_pending()) {
+            break; // tmpfs_allocate_locked sees it, too
+        }
+        cond_resched();
+    }
+    return true;
+}
+
 // Make the pages of [start, end) exist.
 static int tmpfs_allocate_locked(struct inode *i, u64 start, u64 end)
 {
+    if (!tmpfs_may_allocate(i, start, end)) {
+        return -ENOSPC;
+    }
     for (u64 index = start >> PAGE_SHIFT; index < page_align_up(end) >> PAGE_SHIFT; index++) {
         struct page *p;
         if (tmpfs_charge(i) == 0 && !page_is_cached(&i->mapping, index)) {
