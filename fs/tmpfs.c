@@ -84,13 +84,26 @@ struct inode *shmem_inode_new(u32 mode)
 // ---- Reading and writing
 // ---------------------------------------------------------------------------
 
+// Nobody will see the rest of a long call.
+static bool call_is_over(void)
+{
+    return thread_signal_pending() && thread_kill_pending();
+}
+
 static ssize_t tmpfs_read(struct file *f, void *buf, size_t n, u64 *pos)
 {
-    ssize_t r = mapping_read(f->mapping, *pos, buf, n);
-    if (r > 0) {
-        *pos += (u64)r;
+    size_t done = 0;
+    ssize_t r = 0;
+    while (done < n && !(done && call_is_over())) {
+        size_t some = min(n - done, (size_t)(CHUNK_PAGES * PAGE_SIZE));
+        r = mapping_read(f->mapping, *pos, (char *)buf + done, some);
+        done += r > 0 ? (size_t)r : 0;
+        *pos += r > 0 ? (u64)r : 0;
+        if (r < (ssize_t)some) {
+            break;
+        }
     }
-    return r;
+    return done ? (ssize_t)done : r;
 }
 
 static bool page_is_cached(struct mapping *m, u64 index)
@@ -131,6 +144,9 @@ static ssize_t tmpfs_write_locked(struct inode *i, const char *buf, size_t n, u6
         done += (size_t)r;
         if ((size_t)r < some) {
             break; // a bad address or no memory: the next call tells
+        }
+        if (call_is_over()) {
+            break;
         }
     }
     if (done < n) { // a page that was made for bytes that did not come must not stay beyond the end
