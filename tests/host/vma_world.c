@@ -407,7 +407,7 @@ static void check_counts(unsigned nr_vmas)
         u32 f = have.cell[c].flags;
         total += f != 0;
         locked += !!(f & VMA_LOCKED);
-        data += (f & (VMA_WRITE | VMA_SHARED)) == VMA_WRITE;
+        data += (f & (VMA_WRITE | VMA_SHARED | VMA_GROWSDOWN)) == VMA_WRITE;
     }
     assert_int_equal(mm.nr_vmas, nr_vmas);
     assert_int_equal(mm.vmas.nr_ranges, nr_vmas);
