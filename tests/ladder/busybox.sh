@@ -1,4 +1,4 @@
-# RUNG: build=busybox_suite cases=yes mem=1G timeout=900 differ=10
+# RUNG: prepare=busybox_suite cases=yes mem=1G timeout=900 differ=10
 # busybox's own tests, of its applets and of its shell. (Not bc's and ash-z_slow: they
 # calculate for many minutes.)
 cd /bin && /bin/busybox --install -s /bin && cd /bb/testsuite || exit 1

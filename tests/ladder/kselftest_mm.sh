@@ -1,4 +1,4 @@
-# RUNG: build=kselftest_mm cases=yes mem=4G timeout=600 differ=4
+# RUNG: prepare=kselftest_mm cases=yes mem=4G timeout=600 differ=4
 # Linux's own tests of memory management, as Debian's linux-source has them. A case is a program by
 # its status (4: skipped) and, where it writes TAP, each of its results.
 cd /kselftest || exit 1

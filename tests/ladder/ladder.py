@@ -6,7 +6,7 @@ machine whose root holds the packages it names. Lines at its top say how:
     # RUNG: packages="bash coreutils" mem=1G smp=2 timeout=120
 
     packages   Debian packages; they come with all they depend on (tools/debroot)
-    build      a program tests/ladder/build/WORD that fills a folder with more files, its argument
+    prepare    a program tests/ladder/prepare/WORD that fills a folder with more files, its argument
     linux      same: standard output must be the same on Linux; no: the script judges by itself
     cases      yes: the output has lines "PASS: case", "FAIL: case" or "SKIP: case"; see below
 
@@ -26,7 +26,7 @@ import subprocess
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
-DEFAULTS = {"packages": "", "build": "", "mem": "1G", "smp": "2", "timeout": "180",
+DEFAULTS = {"packages": "", "prepare": "", "mem": "1G", "smp": "2", "timeout": "180",
             "linux": "same", "cases": "no", "differ": "0", "scheme": "rcu"}
 
 
@@ -71,13 +71,13 @@ class Rung:
         options = ["--add", f"{self.path}:/rung.sh", "--mem", self.settings["mem"]]
         for folder in [debroot(packages)] if packages else []:
             options += ["--add", folder]
-        if self.settings["build"]:
+        if self.settings["prepare"]:
             folder = os.path.join(self.out, "ladder", self.name)
             os.makedirs(folder, exist_ok=True)
-            done = subprocess.run([os.path.join(HERE, "build", self.settings["build"]), folder],
+            done = subprocess.run([os.path.join(HERE, "prepare", self.settings["prepare"]), folder],
                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
             if done.returncode != 0:
-                raise Failed(f"building: status {done.returncode}\n{done.stdout}")
+                raise Failed(f"preparing: status {done.returncode}\n{done.stdout}")
             options += ["--add", folder]
         return options
 
