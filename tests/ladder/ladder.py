@@ -101,7 +101,8 @@ class Rung:
         return self.boot(*options, *self.options())
 
     def there(self, vmlinuz):
-        return self.boot("--linux", vmlinuz, "--smp", self.settings["smp"], *self.options())
+        return self.boot("--linux", vmlinuz, "--append", "no5lvl", "--smp", self.settings["smp"],
+                         *self.options())
 
     def climb(self, vmlinuz):
         """vmlinuz(): path of a Linux kernel."""
