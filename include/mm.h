@@ -42,23 +42,23 @@ enum fork_phase {
 struct mm {
     struct maple_tree vmas;       // [r,E] see mm_tree(); its last line goes on below
     u64 nr_vmas;                  // [E]
-    u64 total_pages;              // [E] pages of address space
+    u64 total_pages, peak_pages;  // [E] pages of address space; the most there were
     u64 data_pages, locked_pages; // [E] private writable ones; mlocked ones
     vaddr_t brk;                  // [E]
+    u32 lock_future;              // [E] mlockall(MCL_FUTURE): VMA flags of new mappings
 
+    // Faults read this line; nobody writes it once the program runs.
     paddr_t root cache_aligned;     // [I] top-level table; see mm_root()
     const struct mm_scheme *scheme; // [I]
     struct mm_cpu *cpu;             // [I] MAX_CPUS entries, one page
     vaddr_t brk_start;              // [I] after exec
     vaddr_t mmap_top;               // [I] free areas are sought downwards from here
     vaddr_t stack_top;              // [I]
-    struct list all_link;           // [mms_lock in mm/counters.c]
-    u64 peak_pages;                 // [E] the most total_pages was
-    atomic_ulong peak_rss;          // [a] pages, as far as mm_usage_get saw them
-    u32 lock_future;                // [E] mlockall(MCL_FUTURE): VMA flags of new mappings
 
     struct mutex edit_lock cache_aligned; // writers, one at a time
     struct rwsem mmap_lock cache_aligned; // [s] scheme mmap_lock only
+    struct list all_link;                 // [mms_lock in mm/counters.c]
+    atomic_ulong peak_rss;                // [a] pages, as far as mm_usage_get saw them
 
     // A fork under way, whose caller holds the edit lock.
     atomic_uint fork_phase cache_aligned; // [a] enum fork_phase

@@ -335,7 +335,9 @@ void vma_commit(struct edit *e)
         count_vma(e->mm, v, -1);
         e->mm->scheme->edit_retire(e, v);
     }
-    e->mm->peak_pages = max(e->mm->peak_pages, e->mm->total_pages);
+    if (e->mm->total_pages > e->mm->peak_pages) {
+        e->mm->peak_pages = e->mm->total_pages;
+    }
 }
 
 void vma_commit_live(struct edit *e)
