@@ -198,6 +198,7 @@ static s64 epoll_collect(struct epoll *ep, u64 user, unsigned max_events)
     mutex_lock(&ep->lock);
     ready_splice(ep, &todo, &ep->ready);
     while (n < max_events && (it = ready_take(ep, &todo))) {
+        cond_resched();
         unsigned wanted = load_relaxed(&it->events);
         struct epoll_event ev = {.events = item_poll(it), .data = it->data};
         if (!ev.events) {

@@ -172,6 +172,7 @@ static int pipe_move(struct pipe *p, struct pipe_io *io, u64 from, size_t n, u64
         size_t went = place ? pipe_io_copy(io, place, some) : 0;
         err = !place ? -ENOMEM : went < some ? -EFAULT : 0;
         at += went;
+        cond_resched();
     }
     *end = at;
     return err;
@@ -490,6 +491,7 @@ static void pipe_evict(struct inode *i)
     }
     for (u64 k = 0; p->slot && k < pipe_nr_slots(p); k++) {
         pipe_page_drop(p, p->slot[k]);
+        cond_resched();
     }
     if (p->spare) {
         page_free(p->spare);

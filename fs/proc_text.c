@@ -126,6 +126,7 @@ static size_t auxv_text(struct mm *mm, vaddr_t at, char *buf, size_t size)
             return 0;
         }
         at += sizeof(word);
+        cond_resched();
     } while (word && !thread_signal_pending());
     for (; n + sizeof(pair) <= size && pair[0]; n += sizeof(pair), at += sizeof(pair)) {
         if (mm_copy_from(mm, pair, at, sizeof(pair))) {
@@ -454,7 +455,7 @@ static int oom_adj_store(struct inode *i, const char *text)
     bool minus = *text == '-';
     const char *end;
     s64 v = (s64)parse_u64(text + minus, &end);
-    if (end == text + minus || *end || v > 1000) {
+    if (end == text + minus || *end || v < 0 || v > 1000) {
         return -EINVAL;
     }
     struct process *p = pid_process(i);

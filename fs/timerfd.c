@@ -64,6 +64,9 @@ static void timerfd_catch_up_locked(struct timerfd *tf)
     u64 n = (max(now, tf->next_ns) - tf->next_ns) / tf->interval_ns + 1;
     tf->ticks += n;
     tf->next_ns = min(tf->next_ns + n * tf->interval_ns, FAR_NS);
+    // The interrupt that set `expired` may not have left timerfd_fire on its CPU. Armed on another
+    // one, the timer would forget that, and release would free what it is still waking.
+    (void)timer_cancel(&tf->timer);
     timer_arm(&tf->timer, tf->next_ns);
 }
 

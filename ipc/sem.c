@@ -160,6 +160,7 @@ static void set_changed(struct sem_set *s)
         again = false;
         list_for_each_entry_safe (w, tmp, &s->waiters, link) {
             int r = ops_do(s, w);
+            cond_resched(); // the list stands still: sem_table.lock is held
             if (r != WAITING) {
                 wait_end(w, r);
                 again |= r == 0;

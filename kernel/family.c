@@ -86,6 +86,17 @@ static void parent_signal_locked(struct process *parent, const struct ksiginfo *
     spin_unlock(&parent->lock);
 }
 
+// What the parent does with SIGCHLD. Its execve may replace the actions: only under its lock.
+static struct sigaction_k parent_action_locked(struct process *parent)
+{
+    struct sigaction_k sa;
+
+    spin_lock(&parent->lock);
+    sa = sigaction_get(parent, SIGCHLD);
+    spin_unlock(&parent->lock);
+    return sa;
+}
+
 void family_tell_locked(struct process *p, int code, struct sigqueue **q)
 {
     struct process *parent = p->parent;
@@ -96,7 +107,7 @@ void family_tell_locked(struct process *p, int code, struct sigqueue **q)
         return;
     }
     child_info(p, code, &info);
-    if (!(sigaction_get(parent, SIGCHLD).flags & SA_NOCLDSTOP)) {
+    if (!(parent_action_locked(parent).flags & SA_NOCLDSTOP)) {
         parent_signal_locked(parent, &info, q);
     }
     waitq_wake_all(&parent->child_wait);
@@ -149,7 +160,7 @@ void family_reap_locked(struct process *p)
 static bool zombie_tell_locked(struct process *p, struct sigqueue **q)
 {
     struct process *parent = p->parent;
-    struct sigaction_k sa = sigaction_get(parent, SIGCHLD);
+    struct sigaction_k sa = parent_action_locked(parent);
     bool unwanted =
         p->exit_signal == SIGCHLD && (sa.handler == SIG_IGN || (sa.flags & SA_NOCLDWAIT));
     struct ksiginfo info;

@@ -226,6 +226,7 @@ static void timers_thread(void *arg)
         waitq_wait(&due_wait, (u = due_take()) != NULL);
         utimer_expire(u);
         utimer_put(u);
+        cond_resched(); // short intervals may keep the list from ever being empty
     }
 }
 
@@ -253,8 +254,10 @@ static bool cpu_limit_check(struct process *p)
     return r.cur != RLIM_INFINITY;
 }
 
-// The due one among the CPU-time timers, counted; NULL: none. *any: there are armed ones.
-static struct utimer *cpu_due_locked(struct itimers *its, bool *any)
+// The due one among the CPU-time timers that neither this check nor a later one has expired,
+// counted; NULL: none. *any: there are armed ones. Once each: an interval may be shorter than the
+// time it takes to expire it.
+static struct utimer *cpu_due_locked(struct itimers *its, u64 look, bool *any)
 {
     struct utimer *u, *found = NULL;
 
@@ -263,8 +266,9 @@ static struct utimer *cpu_due_locked(struct itimers *its, bool *any)
             continue;
         }
         *any = true;
-        if (!found && u->deadline_ns <= utimer_now(u)) {
+        if (!found && u->look < look && u->deadline_ns <= utimer_now(u)) {
             found = u;
+            u->look = look;
             fetch_add_relaxed(&u->ref, 1);
         }
     }
@@ -276,6 +280,7 @@ void itimers_cpu_check(void)
     struct process *p = current_process();
     struct itimers *its;
     struct utimer *u;
+    u64 look = 0;
     bool any;
 
     if (!p || !load_relaxed(&p->cpu_watch)) {
@@ -288,12 +293,14 @@ void itimers_cpu_check(void)
         u = NULL;
         if (its) {
             mutex_lock(&its->lock);
-            u = cpu_due_locked(its, &any);
+            look = look ? look : ++its->looks;
+            u = cpu_due_locked(its, look, &any);
             mutex_unlock(&its->lock);
         }
         if (u) {
             utimer_expire(u);
             utimer_put(u);
+            cond_resched();
         }
     } while (u);
     if (any) {

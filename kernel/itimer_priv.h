@@ -26,6 +26,7 @@ struct utimer {
     s32 tid;              // [I] SIGEV_THREAD_ID, 0: the process
     u64 value;            // [I]
     u64 deadline_ns;      // [L] on its clock, 0: not set
+    u64 look;             // [L] the check of CPU-time timers that expired it last
     u64 interval_ns;      // [L]
     int overrun;          // [P] of the signal taken last
 };
@@ -35,6 +36,7 @@ struct itimers {
     struct list all;            // [L,P] utimer.link
     struct utimer *interval[3]; // [L] ITIMER_*
     s32 next_id;                // [L]
+    u64 looks;                  // [L] checks of the CPU-time timers so far
 };
 
 struct itimers *itimers_of(struct process *p, bool create);

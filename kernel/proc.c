@@ -299,7 +299,7 @@ static bool too_many_locked(const struct process *p)
     u32 uid = p->cred.uid;
     struct process *q;
 
-    if (nr_tasks >= max_tasks) {
+    if (nr_tasks >= max_tasks || nr_processes >= max_tasks) { // zombies are no tasks any more
         return true;
     }
     if (uid == 0 || limit >= TID_MAX) {
@@ -373,6 +373,7 @@ int process_publish(struct task_ext *task, bool sibling, u64 multi_seq)
     nr_processes++;
     if (self) {
         p->exit_signal = sibling ? self->exit_signal : p->exit_signal;
+        p->stray = sibling && self->stray;
         family_join_locked(p, sibling ? self->parent : self);
     } else {
         proc_init_process = p;
@@ -451,6 +452,7 @@ void task_become_leader(struct task_ext *task)
     list_del(&task->hash_link);
     task->tid = p->pid;
     p->did_exec = true;
+    p->exit_signal = SIGCHLD; // execve(2)
     list_add_tail(tid_bucket(task->tid), &task->hash_link);
     spin_unlock(&p->lock);
     spin_unlock(&proc_table_lock);

@@ -102,11 +102,13 @@ static void usock_wake(struct usock *s)
 
 bool usock_has_room_locked(const struct usock *s, size_t n, size_t sndbuf)
 {
+    // What the messages themselves take counts: empty ones would fit without end.
+    size_t held = s->bytes + s->nr_queued * sizeof(struct umsg);
     if (s->type == SOCK_STREAM) {
-        return s->bytes < sndbuf;
+        return held < sndbuf;
     }
     bool many = s->type == SOCK_DGRAM && s->nr_queued > DGRAM_QUEUE;
-    return !many && (s->nr_queued == 0 || s->bytes + n <= sndbuf);
+    return !many && (s->nr_queued == 0 || held + n <= sndbuf);
 }
 
 struct uapi_ucred ucred_now(void)
