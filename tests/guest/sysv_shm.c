@@ -14,6 +14,7 @@
 #include <sys/ipc.h>
 #include <sys/mman.h>
 #include <sys/shm.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -328,6 +329,7 @@ static void test_posix(void)
     char name[64];
     int status;
     snprintf(name, sizeof(name), "/sysv_shm.%d", getpid());
+    mkdir("/dev/shm", 01777); // a bare Linux has none
     int fd = shm_open(name, O_RDWR | O_CREAT | O_EXCL, 0600);
     MUST(fd >= 0);
     CHECK_EQ(ftruncate(fd, PAGE), 0);
