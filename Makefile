@@ -30,7 +30,8 @@ Q := @
 say = @printf '  %-7s %s\n'
 endif
 
-ifeq ($(filter -j%,$(MAKEFLAGS)),)
+# Below another make, its -j rules: to set our own would be warned of at each step.
+ifeq ($(MAKELEVEL)$(filter -j%,$(MAKEFLAGS)),0)
 MAKEFLAGS += -j$(shell nproc)
 endif
 
