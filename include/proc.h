@@ -116,6 +116,7 @@ struct process {
     u64 child_user_ns, child_kernel_ns; // [H] CPU time of the children waited for
     struct waitq child_wait;            // a child has ended, stopped or continued
     struct waitq end_wait;              // it has become a zombie (poll of a pidfd)
+    struct waitq signal_wait;           // a signal has become pending (fs/signalfd.c)
 
     // Job control, see kernel/sigdeliver.c.
     u8 stop_sig;            // [P] every thread is to park, because of this signal; 0: none

@@ -165,6 +165,7 @@ struct watcher {
 void waitq_watch(struct waitq *q, struct watcher *w);
 void waitq_unwatch(struct waitq *q, struct watcher *w);
 void waitq_wake_all_for(struct waitq *q, unsigned events);
+bool waitq_has_watchers(struct waitq *q); // a look
 // Sleep until cond holds; evaluates cond again after every wake-up.
 #define waitq_wait(q, cond)                                                                        \
     do {                                                                                           \

@@ -135,6 +135,7 @@ struct process *process_create(void)
     waitq_init(&p->thread_gone);
     waitq_init(&p->child_wait);
     waitq_init(&p->end_wait);
+    waitq_init(&p->signal_wait);
     waitq_init(&p->park_wait);
     signal_pending_init(&p->shared);
     process_limits_init(p);

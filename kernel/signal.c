@@ -259,6 +259,7 @@ int signal_send_locked(struct process *p, struct task_ext *to, const struct ksig
     } else if (task_wants(to, sig)) {
         signal_kick_locked(to);
     }
+    waitq_wake_all(&p->signal_wait);
     return 0;
 }
 

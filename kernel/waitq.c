@@ -49,6 +49,14 @@ void waitq_unwatch(struct waitq *q, struct watcher *w)
     spin_unlock_irq(&q->lock, flags);
 }
 
+bool waitq_has_watchers(struct waitq *q)
+{
+    unsigned long flags = spin_lock_irq(&q->lock);
+    bool has = !list_empty(&q->watchers);
+    spin_unlock_irq(&q->lock, flags);
+    return has;
+}
+
 static void waitq_tell_watchers_locked(struct waitq *q, unsigned events)
 {
     struct watcher *w;
