@@ -10,8 +10,6 @@
 #include <syscalls.h>
 #include "fs_priv.h"
 
-#define RW_MAX 0x7ffff000ul // bytes a call moves at most, as on Linux
-
 static int io_check(struct file *f, u64 user, size_t n, bool write)
 {
     unsigned mode = load_relaxed(&f->flags) & O_ACCMODE;
@@ -109,8 +107,7 @@ s64 sys_pwrite64(const u64 *a)
 // ---- Vectors
 // ---------------------------------------------------------------------------------------
 
-// The vector in kernel memory (kfree it); *total: its bytes.
-static int iov_read(u64 user, u64 nr, struct uapi_iovec **out)
+int iov_read(u64 user, u64 nr, u64 max_bytes, struct uapi_iovec **out)
 {
     struct uapi_iovec *v;
     u64 total = 0;
@@ -134,7 +131,7 @@ static int iov_read(u64 user, u64 nr, struct uapi_iovec **out)
             kfree(v);
             return -EINVAL;
         }
-        v[i].len = min(v[i].len, (u64)RW_MAX - total);
+        v[i].len = min(v[i].len, max_bytes - total);
         total += v[i].len;
     }
     *out = v;
@@ -180,7 +177,7 @@ static s64 fd_io_vector(int fd, u64 user, u64 nr, u64 *pos, bool write)
     if (!f) {
         return -EBADF;
     }
-    ssize_t r = iov_read(user, nr, &v);
+    ssize_t r = iov_read(user, nr, RW_MAX, &v);
     if (r) {
         file_put(f);
         return r;

@@ -71,7 +71,7 @@ struct sighand {
     struct sigaction_k action[NR_SIGNALS]; // [A]
 };
 
-// Who the process is. Nothing checks it: everything is allowed to everybody.
+// Who the process is. Few calls ask (prlimit, creds_may_trace): no file is kept from anybody.
 struct creds {
     u32 uid, euid, suid, fsuid;
     u32 gid, egid, sgid, fsgid;
@@ -181,6 +181,7 @@ void proc_start_init(void);
 
 // Find by number and keep the process from going away; NULL: none. process_put undoes it.
 struct process *process_get_by_pid(s32 pid);
+struct process *process_get_by_tid(s32 tid); // of any of its threads, or of a zombie
 void process_get(struct process *p);
 void process_put(struct process *p);
 // Processes alive (for leak tests and sysinfo) and user threads alive.

@@ -1,6 +1,6 @@
 // Who a process is: user and group numbers, capabilities.
 //
-// Nothing here is enforced: one user, who may do everything, has the machine. But the numbers are
+// Little here is enforced (creds_may_trace, prlimit): one user has the machine. But the numbers are
 // kept, inherited and shown as on Linux, with its rules for which may be set to what once a process
 // has given up root, because programs drop privileges and check that they are gone (credentials(7),
 // capabilities(7)).
@@ -17,9 +17,10 @@
 
 #include "proc_priv.h"
 
-#define GROUPS_MAX 65536
-#define CAP_ALL    ((1ull << 41) - 1) // CAP_CHECKPOINT_RESTORE is the last
-#define KEEP       (~0u)              // (uid_t)-1: leave it
+#define GROUPS_MAX         65536
+#define CAP_ALL            ((1ull << 41) - 1) // CAP_CHECKPOINT_RESTORE is the last
+#define CAP_SYS_PTRACE_BIT (1ull << 19)
+#define KEEP               (~0u) // (uid_t)-1: leave it
 
 struct cred_groups {
     atomic_int ref;
@@ -110,6 +111,17 @@ s64 sys_getresgid(const u64 *a)
     return three_to_user(a, c.gid, c.egid, c.sgid);
 }
 
+// PTRACE_MODE_ATTACH_REALCREDS of ptrace(2). A look: both may change any time.
+bool creds_may_trace(struct process *p)
+{
+    const struct creds *me = &current_process()->cred, *c = &p->cred;
+
+    return p == current_process() || (me->cap_effective & CAP_SYS_PTRACE_BIT) ||
+           (c->uid == me->uid && c->euid == me->uid && c->suid == me->uid && c->gid == me->gid &&
+            c->egid == me->gid && c->sgid == me->gid && p->flags.dumpable == 1 &&
+            !(c->cap_permitted & ~me->cap_permitted));
+}
+
 // --- Changing them -------------------------------------------------------------------------------
 
 // Leaving root takes the capabilities along, and coming back brings the effective ones
@@ -133,6 +145,15 @@ static void caps_follow(struct creds *c, u32 uid, u32 euid, u32 suid, bool keep_
     }
 }
 
+// Who changes who it is may hold what was another's: nobody else looks into it until it has called
+// execve (prctl(2), PR_SET_DUMPABLE).
+static void dumpable_follow(struct process *p, bool changed)
+{
+    if (changed) {
+        p->flags.dumpable = 0;
+    }
+}
+
 static void uids_set_locked(struct process *p, u32 uid, u32 euid, u32 suid)
 {
     struct creds *c = &p->cred, old = *c;
@@ -141,6 +162,13 @@ static void uids_set_locked(struct process *p, u32 uid, u32 euid, u32 suid)
     c->euid = c->fsuid = euid;
     c->suid = suid;
     caps_follow(c, old.uid, old.euid, old.suid, p->flags.keep_caps);
+    dumpable_follow(p, old.euid != euid);
+}
+
+static void egid_set_locked(struct process *p, u32 egid)
+{
+    dumpable_follow(p, p->cred.egid != egid);
+    p->cred.egid = p->cred.fsgid = egid;
 }
 
 static bool one_of_three(u32 id, u32 r, u32 e, u32 s)
@@ -184,7 +212,7 @@ s64 sys_setresgid(const u64 *a)
     }
     if (!err) {
         c->gid = id[0] == KEEP ? c->gid : id[0];
-        c->egid = c->fsgid = id[1] == KEEP ? c->egid : id[1];
+        egid_set_locked(p, id[1] == KEEP ? c->egid : id[1]);
         c->sgid = id[2] == KEEP ? c->sgid : id[2];
     }
     spin_unlock(&p->lock);
@@ -228,7 +256,7 @@ s64 sys_setregid(const u64 *a)
     } else {
         bool saved = r != KEEP || (e != KEEP && e != c->gid);
 
-        c->egid = c->fsgid = e == KEEP ? c->egid : e;
+        egid_set_locked(p, e == KEEP ? c->egid : e);
         c->gid = r == KEEP ? c->gid : r;
         c->sgid = saved ? c->egid : c->sgid;
     }
@@ -271,9 +299,10 @@ s64 sys_setgid(const u64 *a)
     }
     spin_lock(&p->lock);
     if (!c->euid) {
-        c->gid = c->egid = c->sgid = c->fsgid = id;
+        egid_set_locked(p, id);
+        c->gid = c->sgid = id;
     } else if (id == c->gid || id == c->sgid) {
-        c->egid = c->fsgid = id;
+        egid_set_locked(p, id);
     } else {
         err = -EPERM;
     }
@@ -291,6 +320,7 @@ s64 sys_setfsuid(const u64 *a)
     spin_lock(&p->lock);
     old = c->fsuid;
     if (id != KEEP && (!c->euid || id == old || one_of_three(id, c->uid, c->euid, c->suid))) {
+        dumpable_follow(p, old != id);
         c->fsuid = id;
     }
     spin_unlock(&p->lock);
@@ -306,6 +336,7 @@ s64 sys_setfsgid(const u64 *a)
     spin_lock(&p->lock);
     old = c->fsgid;
     if (id != KEEP && (!c->euid || id == old || one_of_three(id, c->gid, c->egid, c->sgid))) {
+        dumpable_follow(p, old != id);
         c->fsgid = id;
     }
     spin_unlock(&p->lock);

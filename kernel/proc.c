@@ -174,6 +174,21 @@ struct process *process_get_by_pid(s32 pid)
     return p;
 }
 
+struct process *process_get_by_tid(s32 tid)
+{
+    struct process *p;
+    struct task_ext *t;
+
+    spin_lock(&proc_table_lock);
+    t = task_find_locked(tid);
+    p = t ? t->proc : process_find_locked(tid);
+    if (p) {
+        process_get(p);
+    }
+    spin_unlock(&proc_table_lock);
+    return p;
+}
+
 s32 process_next_pid(s32 after)
 {
     struct process *p;

@@ -36,7 +36,8 @@ void sighand_put(struct sighand *h);
 // --- cred.c
 
 void creds_init(struct creds *c);
-struct creds creds_now(void); // of the current process, or root's
+bool creds_may_trace(struct process *p); // may the current process read and write p's memory?
+struct creds creds_now(void);            // of the current process, or root's
 struct cred_groups *cred_groups_get(struct cred_groups *g);
 void cred_groups_put(struct cred_groups *g); // NULL is allowed; no sleep
 // AT_SECURE and the rules of setuid for capabilities are not there: everybody may do everything.

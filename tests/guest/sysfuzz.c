@@ -156,6 +156,8 @@ static const struct {
     {"utimensat", "fnps"},
     {"mount", "nnbib"},
     {"memfd_create", "ns"},
+    {"process_vm_readv", "spspss"},
+    {"process_vm_writev", "spspss"},
 };
 
 // Names that meet often. The longest is longer than any path may be.
