@@ -5,6 +5,7 @@
 // (pipes, the console) may wait for ever, so nothing is held there.
 #include <arch/mmu.h>
 #include <arch/uaccess.h>
+#include <iov.h>
 #include <k/string.h>
 #include <sched.h>
 #include <syscalls.h>
@@ -107,37 +108,6 @@ s64 sys_pwrite64(const u64 *a)
 // ---- Vectors
 // ---------------------------------------------------------------------------------------
 
-int iov_read(u64 user, u64 nr, u64 max_bytes, struct uapi_iovec **out)
-{
-    struct uapi_iovec *v;
-    u64 total = 0;
-    *out = NULL;
-    if (nr > UIO_MAXIOV) {
-        return -EINVAL;
-    }
-    if (nr == 0) {
-        return 0;
-    }
-    v = kmalloc(nr * sizeof(*v), GFP_KERNEL);
-    if (!v) {
-        return -ENOMEM;
-    }
-    if (arch_copy_from_user(v, (const void *)user, nr * sizeof(*v))) {
-        kfree(v);
-        return -EFAULT;
-    }
-    for (u64 i = 0; i < nr; i++) {
-        if ((s64)v[i].len < 0) {
-            kfree(v);
-            return -EINVAL;
-        }
-        v[i].len = min(v[i].len, max_bytes - total);
-        total += v[i].len;
-    }
-    *out = v;
-    return 0;
-}
-
 static ssize_t io_vector(struct file *f, const struct uapi_iovec *v, u64 nr, u64 *pos, bool write)
 {
     size_t done = 0;
@@ -177,7 +147,7 @@ static s64 fd_io_vector(int fd, u64 user, u64 nr, u64 *pos, bool write)
     if (!f) {
         return -EBADF;
     }
-    ssize_t r = iov_read(user, nr, RW_MAX, &v);
+    ssize_t r = iov_read_own(user, nr, &v);
     if (r) {
         file_put(f);
         return r;

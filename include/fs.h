@@ -180,10 +180,6 @@ int vfs_open(const char *path, unsigned flags, u32 mode, struct file **out);
 // there; AT_SYMLINK_NOFOLLOW: -ELOOP for a link. cloexec (may be NULL): dirfd is close-on-exec.
 // -EACCES unless it is a regular file with an x bit. *out counted.
 int vfs_open_exec(int dirfd, const char *path, unsigned flags, struct file **out, bool *cloexec);
-#define RW_MAX 0x7ffff000ul // bytes a call moves at most, as on Linux
-// A vector of user memory in kernel memory, to be kfree'd; NULL if nr is 0. What is beyond
-// max_bytes is cut off. -EINVAL (more than UIO_MAXIOV, or a negative length), -EFAULT, -ENOMEM.
-int iov_read(u64 user, u64 nr, u64 max_bytes, struct uapi_iovec **out);
 // Read from a file with a page cache into kernel memory: bytes (short at the end), or errno.
 ssize_t file_read_kernel(struct file *f, u64 pos, void *buf, size_t n);
 // Descriptors 0, 1, 2 for the first process: the host channel's three streams or the console.

@@ -173,6 +173,16 @@ static inline struct process *current_process(void)
     return current_thread()->proc;
 }
 
+// Has the caller this capability in force? capabilities(7). A look at a word that the process
+// itself changes; kernel threads may do everything.
+#define CAP_IPC_LOCK     14
+#define CAP_SYS_RESOURCE 24
+static inline bool current_has_cap(unsigned cap)
+{
+    const struct process *p = current_process();
+    return !p || (p->cred.cap_effective >> cap & 1);
+}
+
 void proc_init(void); // boot: caches, tables; before any user thread
 
 // Boot, thread context, file systems mounted: load and start process 1. Panics with a clear line

@@ -8,9 +8,8 @@
 //
 // The other process may exec or end meanwhile: the call has counted its address space once and goes
 // on with that one.
-#include <arch/mmu.h>
 #include <arch/uaccess.h>
-#include <fs.h>
+#include <iov.h>
 #include <k/errno.h>
 #include <mm.h>
 #include <proc.h>
@@ -113,36 +112,21 @@ static s64 transfer_with(s32 pid, struct transfer *t)
     return r;
 }
 
-static int side_read(struct side *s, u64 user, u64 nr, u64 max_bytes)
+static void side_set(struct side *s, u64 nr)
 {
-    int err = iov_read(user, nr, max_bytes, &s->v);
-
     s->at = s->v;
-    s->end = s->v + (err ? 0 : nr);
-    return err;
-}
-
-// Our own pieces are checked as a whole, before anything is moved.
-static int side_check(const struct side *s)
-{
-    for (const struct uapi_iovec *v = s->at; v < s->end; v++) {
-        if (v->base > USER_END || v->len > USER_END - v->base) {
-            return -EFAULT;
-        }
-    }
-    return 0;
+    s->end = s->v + (s->v ? nr : 0);
 }
 
 static s64 process_vm_call(const u64 *a, bool write)
 {
     struct transfer t = {.write = write};
-    s64 r = a[5] ? -EINVAL : side_read(&t.here, a[1], a[2], RW_MAX);
+    s64 r = a[5] ? -EINVAL : iov_read_own(a[1], a[2], &t.here.v);
 
-    if (!r) {
-        r = side_check(&t.here);
-    }
+    side_set(&t.here, a[2]);
     if (!r && side_room(&t.here)) {
-        r = side_read(&t.there, a[3], a[4], INT64_MAX);
+        r = iov_read(a[3], a[4], INT64_MAX, &t.there.v);
+        side_set(&t.there, a[4]);
         if (!r && side_room(&t.there)) {
             r = transfer_with((s32)a[0], &t);
         }

@@ -92,20 +92,13 @@ s64 sys_getrandom(const u64 *a)
 
 // --- Limits and usage ----------------------------------------------------------------------------
 
-#define CAP_SYS_RESOURCE_BIT (1ull << 24)
-
-// Raise hard limits, and touch those of anybody: getrlimit(2).
-static bool may_limit_all(void)
-{
-    return current_process()->cred.cap_effective & CAP_SYS_RESOURCE_BIT;
-}
-
-// Else all the target's numbers must be the caller's real ones. A look: both may change any time.
+// CAP_SYS_RESOURCE: raise hard limits, and touch those of anybody; getrlimit(2). Else all the
+// target's numbers must be the caller's real ones. A look: both may change any time.
 static bool may_limit(const struct process *p)
 {
     const struct creds *me = &current_process()->cred, *c = &p->cred;
 
-    return p == current_process() || may_limit_all() ||
+    return p == current_process() || current_has_cap(CAP_SYS_RESOURCE) ||
            (c->uid == me->uid && c->euid == me->uid && c->suid == me->uid && c->gid == me->gid &&
             c->egid == me->gid && c->sgid == me->gid);
 }
@@ -122,7 +115,7 @@ static int limit_swap(struct process *p, unsigned which, const struct uapi_rlimi
     }
     spin_lock(&p->lock);
     *old = p->rlimit[which];
-    if (from && from->max > old->max && !may_limit_all()) {
+    if (from && from->max > old->max && !current_has_cap(CAP_SYS_RESOURCE)) {
         err = -EPERM;
     } else if (from) {
         p->rlimit[which] = *from;

@@ -332,14 +332,12 @@ static int lock_vma(struct mm *mm, struct vma *v, vaddr_t start, vaddr_t end, vo
     return flags == v->flags ? 0 : vma_set_flags(mm, v, start, end, flags);
 }
 
-#define CAP_IPC_LOCK_BIT (1ull << 14)
-
 // A look at words the process itself changes.
 static u64 lock_limit_pages(void)
 {
-    struct process *p = current_process();
-    bool free = !p || (p->cred.cap_effective & CAP_IPC_LOCK_BIT);
-    return free ? ~0ull : p->rlimit[RLIMIT_MEMLOCK].cur >> PAGE_SHIFT;
+    return current_has_cap(CAP_IPC_LOCK)
+               ? ~0ull
+               : current_process()->rlimit[RLIMIT_MEMLOCK].cur >> PAGE_SHIFT;
 }
 
 bool mm_may_lock(struct mm *mm, u64 nr_pages)

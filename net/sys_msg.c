@@ -10,40 +10,13 @@
 #include "sys_net.h"
 
 #define CONTROL_MAX 20480u
-#define IO_MAX      0x7ffff000ul
 #define MMSG_MAX    1024u
 #define CMSG_ALIGN  8u
 
-int msg_iov_read(u64 user, u64 nr, struct uapi_iovec **out)
+// The pieces of a message. sendmsg(2) has another errno for too many of them.
+static int msg_iov_read(const struct uapi_msghdr *msg, struct uapi_iovec **out)
 {
-    u64 total = 0;
-    *out = NULL;
-    if (nr > UIO_MAXIOV) {
-        return -EMSGSIZE;
-    }
-    if (nr == 0) {
-        return 0;
-    }
-    struct uapi_iovec *v = kmalloc(nr * sizeof(*v), GFP_KERNEL);
-    int err = v ? 0 : -ENOMEM;
-    if (!err && arch_copy_from_user(v, (const void *)user, nr * sizeof(*v))) {
-        err = -EFAULT;
-    }
-    for (u64 i = 0; !err && i < nr; i++) {
-        if ((s64)v[i].len < 0) {
-            err = -EINVAL;
-        } else if (v[i].len && (v[i].base > USER_END || v[i].len > USER_END - v[i].base)) {
-            err = -EFAULT;
-        }
-        v[i].len = min(v[i].len, (u64)IO_MAX - total);
-        total += v[i].len;
-    }
-    if (err) {
-        kfree(v);
-        v = NULL;
-    }
-    *out = v;
-    return err;
+    return msg->iovlen > UIO_MAXIOV ? -EMSGSIZE : iov_read_own(msg->iov, msg->iovlen, out);
 }
 
 // ---- What comes with a message
@@ -148,7 +121,7 @@ static s64 send_on(struct file *f, struct usock *s, const struct uapi_msghdr *ms
     struct send d = {.flags = flags, .cred = ucred_now()};
     struct uapi_sockaddr_un sa;
     struct uapi_iovec *v;
-    s64 r = msg_iov_read(msg->iov, msg->iovlen, &v);
+    s64 r = msg_iov_read(msg, &v);
     if (r) {
         return r;
     }
@@ -162,7 +135,7 @@ static s64 send_on(struct file *f, struct usock *s, const struct uapi_msghdr *ms
     }
     if (!r) {
         d.nonblock = load_relaxed(&f->flags) & O_NONBLOCK;
-        iov_iter_init(&d.it, v, msg->iovlen);
+        d.it = iov_iter_of(v, msg->iovlen, IOV_FROM_USER);
         r = usock_send(s, &d);
     }
     rights_put(d.rights);
@@ -187,7 +160,7 @@ s64 sys_sendmsg(const u64 *a)
 
 s64 sys_sendto(const u64 *a)
 {
-    struct uapi_iovec v = {.base = a[1], .len = min(a[2], (u64)IO_MAX)};
+    struct uapi_iovec v = {.base = a[1], .len = min(a[2], (u64)RW_MAX)};
     struct send d = {.flags = (u32)a[3], .cred = ucred_now()};
     struct uapi_sockaddr_un sa;
     struct usock *s;
@@ -206,7 +179,7 @@ s64 sys_sendto(const u64 *a)
     }
     if (!r) {
         d.nonblock = load_relaxed(&f->flags) & O_NONBLOCK;
-        iov_iter_init(&d.it, &v, 1);
+        d.it = iov_iter_of(&v, 1, IOV_FROM_USER);
         r = usock_send(s, &d);
     }
     file_put(f);
@@ -278,7 +251,7 @@ static s64 recv_on(struct file *f, struct usock *s, struct uapi_msghdr *msg, u32
 {
     struct recv d = {.flags = flags, .nonblock = load_relaxed(&f->flags) & O_NONBLOCK};
     struct uapi_iovec *v;
-    s64 r = msg_iov_read(msg->iov, msg->iovlen, &v);
+    s64 r = msg_iov_read(msg, &v);
     if (r) {
         return r;
     }
@@ -286,7 +259,7 @@ static s64 recv_on(struct file *f, struct usock *s, struct uapi_msghdr *msg, u32
         r = -EINVAL;
     }
     if (!r) {
-        iov_iter_init(&d.it, v, msg->iovlen);
+        d.it = iov_iter_of(v, msg->iovlen, IOV_TO_USER);
         r = usock_recv(s, &d);
     }
     if (r >= 0) {
@@ -331,7 +304,7 @@ s64 sys_recvmsg(const u64 *a)
 
 s64 sys_recvfrom(const u64 *a)
 {
-    struct uapi_iovec v = {.base = a[1], .len = min(a[2], (u64)IO_MAX)};
+    struct uapi_iovec v = {.base = a[1], .len = min(a[2], (u64)RW_MAX)};
     struct recv d = {.flags = (u32)a[3]};
     struct usock *s;
     struct file *f;
@@ -343,7 +316,7 @@ s64 sys_recvfrom(const u64 *a)
         return r;
     }
     d.nonblock = load_relaxed(&f->flags) & O_NONBLOCK;
-    iov_iter_init(&d.it, &v, 1);
+    d.it = iov_iter_of(&v, 1, IOV_TO_USER);
     r = usock_recv(s, &d);
     if (r >= 0 && a[4]) {
         u32 none = 0;

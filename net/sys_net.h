@@ -11,8 +11,4 @@ int sockaddr_read(u64 user, s32 len, struct uapi_sockaddr_un *sa);
 // As much of an address as fits into *user_len bytes; its length into *user_len. -EFAULT, -EINVAL.
 int sockaddr_write(const struct uname *n, u64 user, u64 user_len);
 
-// A vector of user memory in kernel memory (kfree it; NULL if nr is 0). -EINVAL, -EMSGSIZE,
-// -EFAULT.
-int msg_iov_read(u64 user, u64 nr, struct uapi_iovec **out);
-
 #endif

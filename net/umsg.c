@@ -13,47 +13,6 @@
 #define CHUNK    16384u
 #define OVERHEAD 32u // what Linux wants to be left of SO_SNDBUF
 
-// ---- User memory in pieces
-// --------------------------------------------------------------------------
-
-void iov_iter_init(struct iov_iter *it, const struct uapi_iovec *v, u64 nr)
-{
-    *it = (struct iov_iter){.v = v, .nr = nr};
-    for (u64 i = 0; i < nr; i++) {
-        it->left += v[i].len;
-    }
-}
-
-// Bytes that went; fewer than n: a bad address.
-static size_t iov_copy(struct iov_iter *it, u8 *buf, size_t n, bool to_user)
-{
-    size_t done = 0;
-    while (done < n) {
-        if (it->off == it->v->len) {
-            it->v++;
-            it->nr--;
-            it->off = 0;
-            continue;
-        }
-        size_t some = min(n - done, (size_t)it->v->len - it->off);
-        void *user = (void *)(it->v->base + it->off);
-        size_t left = 0;
-        if (it->kernel) {
-            memcpy(buf + done, user, some); // sending only
-        } else {
-            left = to_user ? arch_copy_to_user(user, buf + done, some)
-                           : arch_copy_from_user(buf + done, user, some);
-        }
-        it->off += some - left;
-        it->left -= some - left;
-        done += some - left;
-        if (left) {
-            break;
-        }
-    }
-    return done;
-}
-
 // ---- Messages
 // ---------------------------------------------------------------------------------------
 
@@ -76,7 +35,7 @@ static int umsg_new(struct usock *s, struct send *d, size_t n, struct umsg **out
     list_init(&m->link);
     m->len = n;
     m->cred = d->cred;
-    if (iov_copy(&d->it, m->data, n, false) < n) {
+    if (iov_copy(&d->it, m->data, n) < n) {
         kfree(m);
         return -EFAULT;
     }
@@ -353,7 +312,7 @@ static ssize_t recv_packet_locked(struct usock *s, struct recv *d, struct umsg *
 {
     bool peek = d->flags & MSG_PEEK;
     size_t want = min(d->it.left, m->len);
-    size_t n = iov_copy(&d->it, m->data, want, true);
+    size_t n = iov_copy(&d->it, m->data, want);
     if (n < want) {
         return -EFAULT; // the datagram stays, unlike on Linux, where it is lost
     }
@@ -405,7 +364,7 @@ static ssize_t recv_some_locked(struct usock *s, struct recv *d, int *err)
             break;
         }
         size_t want = min(d->it.left, m->len - m->off);
-        size_t n = iov_copy(&d->it, m->data + m->off, want, true);
+        size_t n = iov_copy(&d->it, m->data + m->off, want);
         if (n == 0) {
             return done ? (ssize_t)done : -EFAULT;
         }

@@ -264,8 +264,8 @@ static s64 usock_ioctl(struct file *f, unsigned cmd, u64 arg)
 
 static ssize_t usock_readv(struct file *f, const struct uapi_iovec *v, u64 nr)
 {
-    struct recv m = {.nonblock = load_relaxed(&f->flags) & O_NONBLOCK};
-    iov_iter_init(&m.it, v, nr);
+    struct recv m = {.it = iov_iter_of(v, nr, IOV_TO_USER),
+                     .nonblock = load_relaxed(&f->flags) & O_NONBLOCK};
     if (m.it.left == 0) {
         return 0;
     }
@@ -277,8 +277,9 @@ static ssize_t usock_readv(struct file *f, const struct uapi_iovec *v, u64 nr)
 
 static ssize_t usock_writev(struct file *f, const struct uapi_iovec *v, u64 nr)
 {
-    struct send m = {.nonblock = load_relaxed(&f->flags) & O_NONBLOCK, .cred = ucred_now()};
-    iov_iter_init(&m.it, v, nr);
+    struct send m = {.it = iov_iter_of(v, nr, IOV_FROM_USER),
+                     .cred = ucred_now(),
+                     .nonblock = load_relaxed(&f->flags) & O_NONBLOCK};
     return usock_send(f->private, &m);
 }
 
@@ -299,10 +300,10 @@ static ssize_t usock_write(struct file *f, const void *buf, size_t n, u64 *pos)
 static ssize_t usock_write_kernel(struct file *f, const void *buf, size_t n, u64 *pos)
 {
     struct uapi_iovec v = {.base = (u64)buf, .len = n};
-    struct send m = {.nonblock = load_relaxed(&f->flags) & O_NONBLOCK, .cred = ucred_now()};
+    struct send m = {.it = iov_iter_of(&v, 1, IOV_FROM_KERNEL),
+                     .cred = ucred_now(),
+                     .nonblock = load_relaxed(&f->flags) & O_NONBLOCK};
     (void)pos;
-    iov_iter_init(&m.it, &v, 1);
-    m.it.kernel = true;
     return usock_send(f->private, &m);
 }
 

@@ -6,6 +6,7 @@
 #define NET_USOCK_H
 
 #include <fs.h>
+#include <iov.h>
 #include <k/errno.h>
 #include <k/list.h>
 #include <k/lock.h>
@@ -142,13 +143,6 @@ int usock_accept(struct usock *s, bool nonblock, struct usock **out);
 int usock_pair(struct usock *a, struct usock *b);
 
 // ---- umsg.c: sending and receiving
-struct iov_iter {
-    const struct uapi_iovec *v;
-    u64 nr;
-    size_t off;  // in *v
-    size_t left; // in all
-    bool kernel; // kernel memory
-};
 struct send {
     struct iov_iter it;
     const struct uapi_sockaddr_un *to; // NULL: where it is connected to
@@ -169,7 +163,6 @@ struct recv {
     struct uapi_ucred cred;
     struct rights *rights; // the caller's
 };
-void iov_iter_init(struct iov_iter *it, const struct uapi_iovec *v, u64 nr);
 ssize_t usock_send(struct usock *s, struct send *m);
 ssize_t usock_recv(struct usock *s, struct recv *m);
 void umsg_free(struct umsg *m); // may sleep
