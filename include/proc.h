@@ -139,7 +139,7 @@ struct process {
     struct waitq thread_gone;                // a thread has left `threads`
     struct sighand *sighand;                 // [P] counted; exec replaces it
     struct sigpending shared;                // [P]
-    unsigned nr_sigqueue;                    // [P] queued entries, bounded by RLIMIT_SIGPENDING
+    unsigned nr_sigqueue;                    // [P] queued ones, POSIX timers: RLIMIT_SIGPENDING
     struct uapi_rlimit rlimit[RLIM_NLIMITS]; // [P]
     u64 dead_runtime_ns;                     // [P] CPU time of threads that are gone
     u64 dead_ticks[2];                       // [P] their ticks: in user mode, in the kernel

@@ -4,6 +4,7 @@
 #define SCHED_H
 
 #include <arch/thread.h>
+#include <k/heap.h>
 #include <k/list.h>
 #include <k/lock.h>
 #include <k/percpu.h>
@@ -202,8 +203,7 @@ bool waitq_has_watchers(struct waitq *q); // a look
 // Timers: fn runs in the timer interrupt of the CPU that armed it; fn may take locks of rank
 // RANK_WAITQ, wake threads and arm the timer again. One thread at a time arms or cancels a timer.
 struct timer {
-    struct list link;           // [queue of cpu]
-    u64 deadline_ns;            // [queue of cpu]
+    struct heap_node node;      // [queue of cpu] the key is the deadline
     void (*fn)(struct timer *); // [I]
     atomic_int cpu;             // where it was last armed, -1: never
     bool armed;                 // [queue of cpu]

@@ -17,11 +17,15 @@
 // tick. RLIMIT_CPU is looked at there, too.
 //
 // A POSIX timer has at most one signal in the queue. While that waits, expirations are counted in
-// it (si_overrun); when it is taken, the count moves to the timer for timer_getoverrun().
+// it (si_overrun); when it is taken, the count moves to the timer for timer_getoverrun(). Both
+// pointers between the two, utimer.queued and sigqueue.timer, are set and cleared together, under
+// proc->lock; so a program that sends itself a siginfo which looks like a timer's reaches none.
 //
-// its->lock (a mutex) makes setting, deleting and expiring one at a time. The list of timers
-// changes under it and proc->lock together, so that taking a signal finds the timer under
-// proc->lock.
+// The place that the signal takes in RLIMIT_SIGPENDING is taken when the timer is made, so an
+// expiration is never lost for want of one and there are no more timers than that
+// (timer_create(2)). A timer that is deleted while its signal waits leaves the place to it.
+//
+// its->lock (a mutex) makes setting, deleting and expiring one at a time.
 #include <arch/time.h>
 #include <k/assert.h>
 #include <k/errno.h>
@@ -139,20 +143,6 @@ void utimer_read_locked(const struct utimer *u, u64 *left_ns, u64 *interval_ns)
 
 // --- Expiring ------------------------------------------------------------------------------------
 
-// Another expiration of a timer whose signal still waits: true, counted. proc->lock held.
-static bool overrun_count_locked(struct utimer *u, struct sigpending *from, u64 n)
-{
-    struct sigqueue *q;
-
-    list_for_each_entry (q, &from->queue, link) {
-        if (q->info.code == SI_TIMER && q->info.signo == u->signo && q->info.pid == u->id) {
-            q->info.uid = (u32)min(q->info.uid + n, (u64)INT_MAX);
-            return true;
-        }
-    }
-    return false;
-}
-
 static struct task_ext *task_of_tid_locked(struct process *p, s32 tid)
 {
     struct task_ext *t;
@@ -165,6 +155,28 @@ static struct task_ext *task_of_tid_locked(struct process *p, s32 tid)
     return NULL;
 }
 
+// The signal of a POSIX timer; to NULL: for any thread. proc->lock held.
+static void posix_signal_locked(struct utimer *u, struct task_ext *to, u64 expirations,
+                                struct sigqueue **q)
+{
+    struct ksiginfo info = {.signo = u->signo,
+                            .code = SI_TIMER,
+                            .pid = u->id,
+                            .uid = (u32)min(expirations - 1, (u64)INT_MAX),
+                            .value = u->value};
+    struct sigqueue *mine = *q;
+
+    if (u->queued) { // the one before still waits
+        u->queued->info.uid = (u32)min(u->queued->info.uid + expirations, (u64)INT_MAX);
+        return;
+    }
+    if (mine) {
+        mine->timer = u;
+    }
+    signal_send_locked(u->proc, to, &info, q);
+    u->queued = *q ? NULL : mine;
+}
+
 static void utimer_signal(struct utimer *u, u64 expirations, struct sigqueue **q)
 {
     struct process *p = u->proc;
@@ -173,18 +185,11 @@ static void utimer_signal(struct utimer *u, u64 expirations, struct sigqueue **q
 
     spin_lock(&p->lock);
     to = u->tid ? task_of_tid_locked(p, u->tid) : NULL;
-    if (u->posix) {
-        info.code = SI_TIMER;
-        info.pid = u->id;
-        info.uid = (u32)min(expirations - 1, (u64)INT_MAX);
-        info.value = u->value;
+    if (u->posix && (to || !u->tid)) {
+        posix_signal_locked(u, to, expirations, q);
+    } else if (!u->posix) {
+        signal_send_locked(p, NULL, &info, q);
     }
-    if ((u->tid && !to) ||
-        (u->posix && overrun_count_locked(u, to ? &to->pending : &p->shared, expirations))) {
-        spin_unlock(&p->lock);
-        return;
-    }
-    signal_send_locked(p, to, &info, q);
     spin_unlock(&p->lock);
 }
 
@@ -342,20 +347,32 @@ struct itimers *itimers_of(struct process *p, bool create)
     return its;
 }
 
-void utimer_add_locked(struct itimers *its, struct utimer *u)
+int utimer_charge(struct utimer *u)
 {
-    spin_lock(&u->proc->lock);
-    list_add_tail(&its->all, &u->link);
-    spin_unlock(&u->proc->lock);
+    struct process *p = u->proc;
+
+    spin_lock(&p->lock);
+    u->charged = p->nr_sigqueue < p->rlimit[RLIMIT_SIGPENDING].cur;
+    p->nr_sigqueue += u->charged;
+    spin_unlock(&p->lock);
+    return u->charged ? 0 : -EAGAIN;
 }
 
 void utimer_delete_locked(struct utimer *u)
 {
+    struct process *p = u->proc;
+
     utimer_set_locked(u, 0, 0);
     u->deleted = true;
-    spin_lock(&u->proc->lock);
     list_del(&u->link);
-    spin_unlock(&u->proc->lock);
+    spin_lock(&p->lock);
+    if (u->queued) {
+        u->queued->timer = NULL; // the place in RLIMIT_SIGPENDING is the signal's from now on
+        u->queued = NULL;
+    } else {
+        p->nr_sigqueue -= u->charged;
+    }
+    spin_unlock(&p->lock);
     utimer_put(u);
 }
 
@@ -389,17 +406,13 @@ void itimers_exec(struct process *p)
     itimers_delete(p, false);
 }
 
-void itimers_signal_taken_locked(struct process *p, const struct ksiginfo *info)
+void itimers_signal_gone_locked(struct sigqueue *q, bool taken)
 {
-    struct utimer *u;
+    struct utimer *u = q->timer;
 
-    spin_assert_held(&p->lock);
-    if (!p->timers) {
-        return;
-    }
-    list_for_each_entry (u, &p->timers->all, link) {
-        if (u->posix && u->id == info->pid) {
-            u->overrun = (int)info->uid;
-        }
+    spin_assert_held(&u->proc->lock);
+    u->queued = NULL;
+    if (taken) {
+        u->overrun = (int)q->info.uid;
     }
 }

@@ -5,6 +5,7 @@
 #include <proc.h>
 
 struct sigqueue;
+struct utimer;
 
 #define NUMBER_BUCKETS 256
 
@@ -46,8 +47,9 @@ void cred_groups_put(struct cred_groups *g); // NULL is allowed; no sleep
 
 void itimers_exit(struct process *p); // the last thread: all timers go
 void itimers_exec(struct process *p); // POSIX timers go, interval timers stay
-// A signal of a POSIX timer was taken from the queue. proc->lock held.
-void itimers_signal_taken_locked(struct process *p, const struct ksiginfo *info);
+// The signal of a POSIX timer (q->timer) leaves the queue: taken by a thread, or thrown away.
+// proc->lock held.
+void itimers_signal_gone_locked(struct sigqueue *q, bool taken);
 
 // --- family.c: parents and children. The table lock is held by the caller of all _locked ones.
 
@@ -122,6 +124,8 @@ void exec_set_name(struct thread *t, const char *path);
 struct sigqueue {
     struct list link;
     struct ksiginfo info;
+    struct utimer *timer; // [P] the POSIX timer that sent it and whose place in RLIMIT_SIGPENDING
+                          // it takes; NULL: it takes one of its own, or is not queued
 };
 struct sigqueue *sigqueue_alloc(void);  // may sleep; NULL: no memory
 void sigqueue_free(struct sigqueue *q); // NULL is allowed

@@ -51,7 +51,12 @@ void signal_init(void)
 
 struct sigqueue *sigqueue_alloc(void)
 {
-    return kmem_cache_alloc(sigqueue_cache, GFP_KERNEL);
+    struct sigqueue *q = kmem_cache_alloc(sigqueue_cache, GFP_KERNEL);
+
+    if (q) {
+        q->timer = NULL;
+    }
+    return q;
 }
 
 void sigqueue_free(struct sigqueue *q)
@@ -65,6 +70,18 @@ void signal_pending_init(struct sigpending *p)
     list_init(&p->queue);
 }
 
+// Take q off its list and give back its place in RLIMIT_SIGPENDING.
+static void sigqueue_leave_locked(struct process *p, struct sigqueue *q, bool taken)
+{
+    list_del(&q->link);
+    if (q->timer) {
+        itimers_signal_gone_locked(q, taken);
+    } else {
+        p->nr_sigqueue--;
+    }
+    sigqueue_free(q);
+}
+
 void signal_pending_flush(struct process *proc, struct sigpending *p)
 {
     struct sigqueue *q, *tmp;
@@ -72,9 +89,7 @@ void signal_pending_flush(struct process *proc, struct sigpending *p)
     spin_assert_held(&proc->lock);
     p->set = 0;
     list_for_each_entry_safe (q, tmp, &p->queue, link) {
-        list_del(&q->link);
-        proc->nr_sigqueue--;
-        sigqueue_free(q);
+        sigqueue_leave_locked(proc, q, false);
     }
 }
 
@@ -85,9 +100,7 @@ static void pending_discard(struct process *p, struct sigpending *from, int sig)
     from->set &= ~SIG_BIT(sig);
     list_for_each_entry_safe (q, tmp, &from->queue, link) {
         if (q->info.signo == sig) {
-            list_del(&q->link);
-            p->nr_sigqueue--;
-            sigqueue_free(q);
+            sigqueue_leave_locked(p, q, false);
         }
     }
 }
@@ -245,11 +258,11 @@ int signal_send_locked(struct process *p, struct task_ext *to, const struct ksig
     if (sig < SIGRTMIN && (pending->set & SIG_BIT(sig))) {
         return 0; // these do not queue
     }
-    if (*q && p->nr_sigqueue < p->rlimit[RLIMIT_SIGPENDING].cur) {
+    if (*q && ((*q)->timer || p->nr_sigqueue < p->rlimit[RLIMIT_SIGPENDING].cur)) {
+        p->nr_sigqueue += !(*q)->timer;
         (*q)->info = *info;
         list_add_tail(&pending->queue, &(*q)->link);
         *q = NULL;
-        p->nr_sigqueue++;
     } else if (sig >= SIGRTMIN && info->code != SI_USER) {
         return -EAGAIN;
     }
@@ -431,12 +444,7 @@ static int pending_take_locked(struct process *p, struct sigpending *from, u64 s
     *info = (struct ksiginfo){.signo = sig, .code = SI_USER};
     if (first) {
         *info = first->info;
-        list_del(&first->link);
-        p->nr_sigqueue--;
-        sigqueue_free(first);
-        if (info->code == SI_TIMER) {
-            itimers_signal_taken_locked(p, info);
-        }
+        sigqueue_leave_locked(p, first, true);
     }
     if (!more) {
         from->set &= ~SIG_BIT(sig);

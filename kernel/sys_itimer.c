@@ -59,7 +59,7 @@ static int interval_get(int which, struct itimers **out)
         utimer_put(u);
     } else {
         its->interval[which] = u;
-        utimer_add_locked(its, u);
+        list_add_tail(&its->all, &u->link);
     }
     mutex_unlock(&its->lock);
     *out = its;
@@ -239,24 +239,27 @@ s64 sys_timer_create(const u64 *a)
     }
     u->posix = true;
     u->clock_tid = current_task()->tid;
+    err = utimer_charge(u);
     mutex_lock(&its->lock);
     do {
         u->id = its->next_id;
         its->next_id = its->next_id == INT_MAX ? 0 : its->next_id + 1;
     } while (timer_find_locked(its, u->id));
     mutex_unlock(&its->lock);
-    err = event_read(a[1], u);
+    if (!err) {
+        err = event_read(a[1], u);
+    }
     if (!err && arch_copy_to_user((void *)a[2], &u->id, sizeof(u->id))) {
         err = -EFAULT;
     }
-    if (err) {
-        utimer_put(u);
-        return err;
-    }
     mutex_lock(&its->lock);
-    utimer_add_locked(its, u);
+    if (err) {
+        utimer_delete_locked(u);
+    } else {
+        list_add_tail(&its->all, &u->link);
+    }
     mutex_unlock(&its->lock);
-    return 0;
+    return err;
 }
 
 // its->lock is held when it is found; NULL: there is none.

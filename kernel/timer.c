@@ -1,9 +1,8 @@
 // Timers and timed waits.
 //
-// A CPU's armed timers form a list, earliest first, under the queue's lock. They are few (a thread
-// has at most one) and mostly cancelled, so a list will do; a heap would pay only with thousands.
+// A CPU's armed timers form a heap (k/heap.h) under the queue's lock. Most are cancelled.
 //
-// The interrupt takes a timer off the list, notes it as running, drops the lock and calls fn: fn
+// The interrupt takes a timer off the heap, notes it as running, drops the lock and calls fn: fn
 // may wake threads, whose locks come before the queue's. timer_cancel from another CPU waits while
 // it is running, so the timer may live on the canceller's stack. fn's end is the last the interrupt
 // has to do with the timer: fn itself may arm it again, and nothing after it looks inside.
@@ -18,14 +17,13 @@
 
 struct timer_queue {
     struct spinlock lock;  // RANK_TIMER
-    struct list timers;    // [lock] by deadline; next == NULL: not used yet
+    struct heap_node *top; // [lock] timer.node; NULL: none is armed
     struct timer *running; // [lock]
 };
 static DEFINE_PER_CPU(struct timer_queue, timer_queue) = {.lock = SPINLOCK_INIT(RANK_TIMER)};
 
 void timer_init(struct timer *t, void (*fn)(struct timer *))
 {
-    list_init(&t->link);
     t->fn = fn;
     t->armed = false;
     store_relaxed(&t->cpu, -1);
@@ -35,22 +33,13 @@ void timer_arm(struct timer *t, u64 deadline_ns)
 {
     unsigned long flags = irq_save();
     struct timer_queue *q = &this_cpu(timer_queue);
-    struct timer *at;
 
     spin_lock(&q->lock);
-    if (!q->timers.next) {
-        list_init(&q->timers);
-    }
     assert(!t->armed);
-    t->deadline_ns = deadline_ns;
+    t->node.key = deadline_ns;
     t->armed = true;
     store_relaxed(&t->cpu, (int)cpu_id());
-    list_for_each_entry (at, &q->timers, link) {
-        if (deadline_ns < at->deadline_ns) {
-            break;
-        }
-    }
-    list_add_tail(&at->link, &t->link); // before `at`, which may be the head
+    heap_insert(&q->top, &t->node);
     spin_unlock(&q->lock);
     timer_need(deadline_ns);
     irq_restore(flags);
@@ -70,7 +59,7 @@ bool timer_cancel(struct timer *t)
         bool wait = !armed && q->running == t && cpu != (int)cpu_id();
         if (armed) {
             t->armed = false;
-            list_del(&t->link);
+            heap_remove(&q->top, &t->node);
         }
         spin_unlock_irq(&q->lock, flags);
         if (!wait) {
@@ -86,13 +75,13 @@ u64 timer_run_expired(u64 now)
     u64 next = TIME_NEVER;
 
     spin_lock(&q->lock);
-    while (q->timers.next && !list_empty(&q->timers)) {
-        struct timer *t = list_first(&q->timers, struct timer, link);
-        if (t->deadline_ns > now) {
-            next = t->deadline_ns;
+    while (q->top) {
+        struct timer *t = container_of(q->top, struct timer, node);
+        if (t->node.key > now) {
+            next = t->node.key;
             break;
         }
-        list_del(&t->link);
+        heap_remove(&q->top, &t->node);
         t->armed = false;
         q->running = t;
         spin_unlock(&q->lock);
