@@ -257,17 +257,23 @@ help:
 
 $(KERNEL_OBJ) $(PROG_OBJ): Makefile | setup-build
 
+# An object is as old as the beginning of its compilation. What is changed in the middle of it, by an
+# editor or git, is newer then, and the next make compiles again: an object of the old header beside
+# those of the new one would take one field of a struct for another.
+compile_begin = @mkdir -p $(@D) && touch $@.began
+compile_end = touch -r $@.began $@ && rm $@.began
+
 $(OBJ)/%.S.o: %.S
 	$(say) AS $<
-	@mkdir -p $(@D)
-	$(Q)$(CC) $(KERNEL_CPPFLAGS) $(KERNEL_CFLAGS) -D__ASSEMBLY__ -MMD -MP -c -o $@ $<
+	$(compile_begin)
+	$(Q)$(CC) $(KERNEL_CPPFLAGS) $(KERNEL_CFLAGS) -D__ASSEMBLY__ -MMD -MP -c -o $@ $< && $(compile_end)
 
 $(SAN_RUNTIME:%=$(OBJ)/%.o): SAN_CFLAGS :=
 
 $(filter %.c.o,$(KERNEL_OBJ)): $(OBJ)/%.c.o: %.c
 	$(say) CC $<
-	@mkdir -p $(@D)
-	$(Q)$(CC) $(KERNEL_CPPFLAGS) $(KERNEL_CFLAGS) $(SAN_CFLAGS) -MMD -MP -c -o $@ $<
+	$(compile_begin)
+	$(Q)$(CC) $(KERNEL_CPPFLAGS) $(KERNEL_CFLAGS) $(SAN_CFLAGS) -MMD -MP -c -o $@ $< && $(compile_end)
 
 # A source that vanished must relink, too.
 $(OUT)/objects: FORCE
@@ -289,8 +295,8 @@ $(KERNEL): $(OUT)/faultline.pre.elf tools/ksyms
 
 $(PROG_OBJ): $(OBJ)/%.c.o: %.c
 	$(say) CC $<
-	@mkdir -p $(@D)
-	$(Q)$(CC) $(addprefix -I,$(wildcard $(<D)/$(ARCH))) $(USER_CFLAGS) $(call own_flags,$<) -MMD -MP -c -o $@ $<
+	$(compile_begin)
+	$(Q)$(CC) $(addprefix -I,$(wildcard $(<D)/$(ARCH))) $(USER_CFLAGS) $(call own_flags,$<) -MMD -MP -c -o $@ $< && $(compile_end)
 
 # Those of user/NAME.c, or of all of user/NAME/.
 program_objects = $(filter $(OBJ)/$(1).c.o $(OBJ)/$(1)/%,$(PROG_OBJ))
@@ -311,8 +317,8 @@ $(GUEST_PROGS): $(OUT)/tests/%: $(OBJ)/tests/guest/%.c.o
 
 $(OBJ)/host/%.c.o: %.c Makefile | setup-host-tests
 	$(say) HOSTCC $<
-	@mkdir -p $(@D)
-	$(Q)$(CC) $(HOST_CPPFLAGS) $(HOST_CFLAGS) $(call own_flags,$<) -MMD -MP -c -o $@ $<
+	$(compile_begin)
+	$(Q)$(CC) $(HOST_CPPFLAGS) $(HOST_CFLAGS) $(call own_flags,$<) -MMD -MP -c -o $@ $< && $(compile_end)
 
 $(HOST_PROGS): $(OUT)/host/%: $$(call host_objects,tests/host/$$*.c)
 	$(say) HOSTLD $@

@@ -12,9 +12,9 @@ VARIANT_CC_gcc-tsan := $(CC) -fsanitize=thread -Wno-tsan
 define variant_build
 $(OBJ)/host-$(1)/%.c.o: %.c Makefile tests/host/variants.mk | setup-host-tests
 	$$(say) HOSTCC $$<
-	@mkdir -p $$(@D)
+	$$(compile_begin)
 	$$(Q)$$(VARIANT_CC_$(1)) -std=gnu17 -O1 -g $$(WARN) -fno-omit-frame-pointer \
-	        $$(HOST_CPPFLAGS) -MMD -MP -c -o $$@ $$<
+	        $$(HOST_CPPFLAGS) -MMD -MP -c -o $$@ $$< && $$(compile_end)
 endef
 
 # $(1): the variant, $(2): the test

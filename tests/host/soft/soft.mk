@@ -31,10 +31,10 @@ SOFT_PROGS := $(foreach build,$(SOFT_BUILDS),$(SOFT_TESTS:%=$(OUT)/$(build)/%))
 define soft_build
 $(OBJ)/$(1)/%.c.o: %.c Makefile tests/host/soft/soft.mk | setup-host-tests
 	$$(say) SOFTCC $$<
-	@mkdir -p $$(@D)
+	$$(compile_begin)
 	$$(Q)$$(SOFT_CC_$(1)) $$(SOFT_CFLAGS) \
 	        $$(if $$(filter %/host.c,$$<),-fno-sanitize=all,$$(SOFT_CPPFLAGS)) \
-	        -MMD -MP -c -o $$@ $$<
+	        -MMD -MP -c -o $$@ $$< && $$(compile_end)
 endef
 
 # $(1): the build, $(2): the test
