@@ -108,7 +108,8 @@ static int file_fill(struct inode *i, const struct record *r)
     return 0;
 }
 
-// A second file of the same name replaces the first; a directory that exists gets the mode.
+// A second file of the same name replaces the first; a directory that exists gets the mode, and
+// what is mounted here stays whatever the archive has in its place.
 static int node_make(struct walk *w, const struct record *r, const char *target, struct inode **out)
 {
     u32 mode = r->field[FIELD_MODE];
@@ -116,6 +117,10 @@ static int node_make(struct walk *w, const struct record *r, const char *target,
     if (!err && S_ISDIR((*out)->mode)) {
         if (S_ISDIR(mode)) {
             (*out)->mode = S_IFDIR | (mode & 07777);
+            return 0;
+        }
+        if ((*out)->is_root) { // debootstrap without rights to mount has /proc a link to itself
+            printk("initramfs: %s is mounted already: the archive's stays out\n", r->name);
             return 0;
         }
         err = -EISDIR;

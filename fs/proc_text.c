@@ -161,6 +161,7 @@ struct look {
     struct process_look p;
     struct task_look t;
     struct mm_usage mm;
+    struct proc_usage usage;
     bool has_mm;
     vaddr_t brk_start;
 };
@@ -177,6 +178,7 @@ static struct look *look_take(const struct inode *i)
     struct mm *mm = l ? process_get_mm(p) : NULL;
     if (l) {
         process_look(p, &l->p);
+        process_usage(p, &l->usage);
     }
     if (mm) {
         struct file *exe = process_get_exe(p);
@@ -341,17 +343,19 @@ static size_t stat_text(const struct look *l, const struct inode *i, char *buf, 
     bool one = tid_of(i);
     const struct process_look *p = &l->p;
     u64 rss = (u64)(l->mm.anon + l->mm.file);
-    size_t n = text_add(buf, size, 0, "%d (%s) %c %d %d %d 0 -1 0 %lu 0 %lu 0 ",
-                        one ? tid_of(i) : p->pid, l->t.name, l->t.state, p->ppid, p->pgid, p->sid,
-                        (unsigned long)(l->mm.faults - min(l->mm.parks, l->mm.faults)),
-                        (unsigned long)l->mm.parks);
-    n = text_add(buf, size, n, "%lu %lu %lu %lu 20 0 %u 0 %lu %lu %lu %lu ",
+    size_t n =
+        text_add(buf, size, 0, "%d (%s) %c %d %d %d 0 -1 0 %lu %lu %lu %lu ",
+                 one ? tid_of(i) : p->pid, l->t.name, l->t.state, p->ppid, p->pgid, p->sid,
+                 (unsigned long)l->usage.minor_faults, (unsigned long)p->child_usage.minor_faults,
+                 (unsigned long)l->usage.major_faults, (unsigned long)p->child_usage.major_faults);
+    n = text_add(buf, size, n, "%lu %lu %lu %lu %d %d %u 0 %lu %lu %lu %lu ",
                  (unsigned long)((one ? l->t.user_ns : p->user_ns) / TICK_NS),
                  (unsigned long)((one ? l->t.kernel_ns : p->kernel_ns) / TICK_NS),
-                 (unsigned long)(p->child_user_ns / TICK_NS),
-                 (unsigned long)(p->child_kernel_ns / TICK_NS), p->nr_threads ? p->nr_threads : 1,
-                 (unsigned long)(p->start_ns / TICK_NS), (unsigned long)(l->mm.total << PAGE_SHIFT),
-                 (unsigned long)rss, (unsigned long)p->rlimit[RLIMIT_RSS].cur);
+                 (unsigned long)(p->child_usage.user_ns / TICK_NS),
+                 (unsigned long)(p->child_usage.kernel_ns / TICK_NS), 20 + l->t.nice, l->t.nice,
+                 p->nr_threads ? p->nr_threads : 1, (unsigned long)(p->start_ns / TICK_NS),
+                 (unsigned long)(l->mm.total << PAGE_SHIFT), (unsigned long)rss,
+                 (unsigned long)p->rlimit[RLIMIT_RSS].cur);
     // Code: 1 and 1, as Linux shows who may not look; kernel stack and instruction pointers: 0.
     n = text_add(buf, size, n, "1 1 %lu 0 0 %lu %lu %lu %lu 0 0 0 17 %u 0 0 0 0 0 ",
                  (unsigned long)p->start_stack, (unsigned long)l->t.sig_pending,

@@ -21,7 +21,23 @@ size_t mounts_show(char *buf, size_t size)
     return n;
 }
 
-// All hang from the root, whose own parent is what Linux shows of its first mount.
+// The device of what sb is mounted in: of all places above sb's the deepest. 0: sb is the root,
+// whose parent is what Linux shows of its first mount.
+static u32 super_parent_locked(const struct super *sb)
+{
+    const struct super *best = NULL;
+    size_t best_len = 0;
+    for (const struct super *s = vfs_supers; s; s = s->next) {
+        size_t len = strcmp(s->where, "/") == 0 ? 0 : strlen(s->where);
+        if (s != sb && strcmp(sb->where, "/") != 0 && strncmp(s->where, sb->where, len) == 0 &&
+            sb->where[len] == '/' && (!best || len >= best_len)) {
+            best = s;
+            best_len = len;
+        }
+    }
+    return best ? best->dev : 0;
+}
+
 size_t mountinfo_show(char *buf, size_t size)
 {
     size_t n = 0;
@@ -29,8 +45,7 @@ size_t mountinfo_show(char *buf, size_t size)
     for (struct super *sb = vfs_supers; sb; sb = sb->next) {
         const char *how = sb->magic == SYSFS_MAGIC ? "ro" : "rw";
         n = text_add(buf, size, n, "%u %u 0:%u / %s %s,relatime - %s %s %s\n", sb->dev,
-                     strcmp(sb->where, "/") == 0 ? 0 : vfs_root->sb->dev, sb->dev, sb->where, how,
-                     sb->type, sb->type, how);
+                     super_parent_locked(sb), sb->dev, sb->where, how, sb->type, sb->type, how);
     }
     mutex_unlock(&vfs_lock);
     return n;

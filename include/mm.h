@@ -180,6 +180,9 @@ struct mm_usage {
     u64 faults, parks;
 };
 void mm_usage_get(struct mm *mm, const struct inode *exe, struct mm_usage *u);
+// Of these only anon, file, tables, faults, parks and peak_rss; the others are 0. Walks nothing,
+// does not sleep.
+void mm_counts_get(struct mm *mm, struct mm_usage *u);
 void mm_usage_forget_peak(struct mm *mm); // of rss
 
 // Faults since boot, in all address spaces, those that are gone included (mm/counters.c).

@@ -52,6 +52,8 @@ struct task_ext {
     u64 resume_deadline_ns; // [S] of a timed wait that starts again, 0: none
     struct vfork *vfork;    // [S] who waits until it leaves its parent's address space; NULL: none
     bool parked;            // [P] stopped by a signal
+    s8 nice;                // [P] kernel/sys_prio.c
+    u16 ioprio;             // [P]
 };
 
 // Where relative paths begin and what new files may not have; one for the processes that CLONE_FS
@@ -89,6 +91,15 @@ struct proc_flags {
     int oom_score_adj;
 };
 
+// What getrusage tells: times in ns, faults that did not have to wait and that had to, times a
+// thread gave its CPU up and had it taken, the most pages resident.
+struct proc_usage {
+    u64 user_ns, kernel_ns;
+    u64 minor_faults, major_faults;
+    u64 switches_asked, switches_forced;
+    u64 peak_rss;
+};
+
 // A process is made by task_publish of its first thread, is a zombie from the end of its last
 // thread until its parent waits for it, and then leaves the tables: see kernel/family.c.
 struct process {
@@ -99,24 +110,24 @@ struct process {
     struct list all_link;  // [H]
     struct list hash_link; // [H] by pid
 
-    struct process *parent; // [H] NULL: process 1
-    struct list children;   // [H] process.sibling, the oldest first
-    struct list sibling;    // [H]
-    struct pgrp *pgrp;      // [H] counted
-    struct list pgrp_link;  // [H]
-    s32 parent_tid;         // [H] the thread that made it, for pdeath_signal
-    u8 exit_signal;         // [H] sent to the parent at the end, 0: none
-    u8 pdeath_signal;       // [H] sent when the thread that made it ends, 0: none
-    bool did_exec;          // [H] setpgid by the parent is refused
-    bool subreaper;         // [H] inherits the children of its descendants
-    bool zombie;            // [H] no thread is left
-    bool reaped;            // [H] it has left the tables
-    bool stray;             // [H] given to a process 1 that is no init: the kernel reaps it
-    u64 multi_seq;          // [H] counts the signals sent to a group that has it as a member
-    u64 child_user_ns, child_kernel_ns; // [H] CPU time of the children waited for
-    struct waitq child_wait;            // a child has ended, stopped or continued
-    struct waitq end_wait;              // it has become a zombie (poll of a pidfd)
-    struct waitq signal_wait;           // a signal has become pending (fs/signalfd.c)
+    struct process *parent;        // [H] NULL: process 1
+    struct list children;          // [H] process.sibling, the oldest first
+    struct list sibling;           // [H]
+    struct pgrp *pgrp;             // [H] counted
+    struct list pgrp_link;         // [H]
+    s32 parent_tid;                // [H] the thread that made it, for pdeath_signal
+    u8 exit_signal;                // [H] sent to the parent at the end, 0: none
+    u8 pdeath_signal;              // [H] sent when the thread that made it ends, 0: none
+    bool did_exec;                 // [H] setpgid by the parent is refused
+    bool subreaper;                // [H] inherits the children of its descendants
+    bool zombie;                   // [H] no thread is left
+    bool reaped;                   // [H] it has left the tables
+    bool stray;                    // [H] given to a process 1 that is no init: the kernel reaps it
+    u64 multi_seq;                 // [H] counts the signals sent to a group that has it as a member
+    struct proc_usage child_usage; // [H] of the children waited for
+    struct waitq child_wait;       // a child has ended, stopped or continued
+    struct waitq end_wait;         // it has become a zombie (poll of a pidfd)
+    struct waitq signal_wait;      // a signal has become pending (fs/signalfd.c)
 
     // Job control, see kernel/sigdeliver.c.
     u8 stop_sig;            // [P] every thread is to park, because of this signal; 0: none
@@ -143,6 +154,8 @@ struct process {
     struct uapi_rlimit rlimit[RLIM_NLIMITS]; // [P]
     u64 dead_runtime_ns;                     // [P] CPU time of threads that are gone
     u64 dead_ticks[2];                       // [P] their ticks: in user mode, in the kernel
+    struct proc_usage past;                  // [P] kernel/usage.c: but for the times
+    u64 faults_before, parks_before;         // [P] kernel/usage.c: of mm
 
     struct mm *mm;       // [P] counted for each thread; changed only by the last thread (exec)
     struct files *files; // [P] counted; NULL once the last thread has begun to end
@@ -256,7 +269,7 @@ struct process_look {
     unsigned nr_sigqueue;
     struct uapi_rlimit rlimit[RLIM_NLIMITS];
     vaddr_t arg_start, arg_end, env_start, env_end, start_stack;
-    u64 child_user_ns, child_kernel_ns; // of the children waited for
+    struct proc_usage child_usage; // of the children waited for
     u32 umask;
     struct creds cred; // but for the groups
     struct proc_flags flags;
@@ -269,9 +282,13 @@ struct task_look {
     u64 affinity;
     u64 user_ns, kernel_ns;
     unsigned switches_asked, switches_forced;
+    int nice;
     u64 sig_pending, sig_blocked;
 };
 void process_look(struct process *p, struct process_look *out);
+// What p has used so far, its children's not counted. Any lock of a rank below RANK_SIGNAL may be
+// held.
+void process_usage(struct process *p, struct proc_usage *out);
 // tid 0: the first thread. false: no such thread in p (a zombie's leader is made up).
 bool task_look(struct process *p, s32 tid, struct task_look *out);
 // The smallest pid, or tid of p, above `after`; 0: none. For listing.

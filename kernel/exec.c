@@ -244,6 +244,7 @@ static void exec_commit(struct file *file, const char *path, const struct exec_i
         p->files = files;
         files = shared;
     }
+    usage_leave_mm_locked(p, p->mm);
     p->mm = img->mm;
     p->exe = file;
     p->arg_start = img->arg_start;

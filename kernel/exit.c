@@ -65,6 +65,9 @@ static void process_release(struct process *p)
         p->files = NULL;
         p->fs = NULL;
         p->exe = NULL;
+        if (p->mm) {
+            usage_leave_mm_locked(p, p->mm);
+        }
         p->mm = NULL; // the threads' counts keep it
     }
     spin_unlock(&p->lock);

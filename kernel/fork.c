@@ -208,6 +208,7 @@ static int child_task(const struct clone_request *rq, struct process *p, struct 
         return err;
     }
     p->mm = child->thread->mm;
+    usage_begin(p, p->mm);
     *out = child;
     return 0;
 }

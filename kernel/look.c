@@ -159,8 +159,7 @@ void process_look(struct process *p, struct process_look *out)
     out->env_start = p->env_start;
     out->env_end = p->env_end;
     out->start_stack = p->start_stack;
-    out->child_user_ns = p->child_user_ns; // a look: one word each
-    out->child_kernel_ns = p->child_kernel_ns;
+    out->child_usage = p->child_usage; // a look, without its lock
     out->umask = p->fs ? load_relaxed(&p->fs->umask) : 0;
     out->cred = p->cred;
     out->cred.groups = NULL;
@@ -209,6 +208,7 @@ static void task_look_locked(struct task_ext *x, struct task_look *out)
                &out->user_ns, &out->kernel_ns);
     out->switches_asked = load_relaxed(&t->switches_asked);
     out->switches_forced = load_relaxed(&t->switches_forced);
+    out->nice = x->nice;
     out->sig_pending = x->pending.set;
     out->sig_blocked = x->blocked;
 }

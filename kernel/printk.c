@@ -25,23 +25,33 @@ static void console_puts(const char *s)
     arch_console_write(s, strlen(s));
 }
 
+// Whole lines or parts of one, to the console and to the log; a panic goes to the console alone.
 static void print_prefixed(const char *s, u64 now, unsigned cpu)
 {
     char prefix[40];
+    bool dying = load_relaxed(&panicking), show = dying || !klog_is_quiet_locked();
 
     snprintf(prefix, sizeof(prefix), "[%5lu.%06lu %u] ", (unsigned long)(now / 1000000000),
              (unsigned long)(now / 1000 % 1000000), cpu);
     while (*s) {
         size_t n = 0;
-        if (!mid_line) {
+        if (!mid_line && show) {
             console_puts(prefix);
+        }
+        if (!mid_line && !dying) {
+            klog_begin_line_locked(now);
         }
         while (s[n] && s[n] != '\n') {
             n++;
         }
         mid_line = s[n] != '\n';
         n += !mid_line;
-        arch_console_write(s, n);
+        if (show) {
+            arch_console_write(s, n);
+        }
+        if (!dying) {
+            klog_add_locked(s, n);
+        }
         s += n;
     }
 }

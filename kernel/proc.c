@@ -56,7 +56,7 @@ static struct list *tid_bucket(s32 tid)
     return &tid_hash[(u32)tid % NUMBER_BUCKETS];
 }
 
-static struct task_ext *task_find_locked(s32 tid)
+struct task_ext *task_find_locked(s32 tid)
 {
     struct task_ext *t;
 
@@ -272,6 +272,10 @@ struct task_ext *task_create(struct process *proc, const char *name)
     list_init(&task->proc_link);
     signal_pending_init(&task->pending);
     task->altstack.ss_flags = SS_DISABLE;
+    if (current_task()) {
+        task->nice = current_task()->nice; // a look, as good as the moment it is at
+        task->ioprio = current_task()->ioprio;
+    }
     t->proc = proc;
     t->ext = task;
     process_get(proc);
@@ -434,6 +438,7 @@ void task_unpublish(struct task_ext *task, int status, bool *last)
     p->dead_runtime_ns += thread_runtime_ns(task->thread);
     p->dead_ticks[0] += load_relaxed(&task->thread->ticks_user);
     p->dead_ticks[1] += load_relaxed(&task->thread->ticks_kernel);
+    usage_leave_thread_locked(p, task->thread);
     signal_retarget_locked(task, ~0ull);
     signal_pending_flush(p, &task->pending);
     // Unless something ended the process as a whole, its status is that of its first thread.

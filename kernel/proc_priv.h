@@ -10,7 +10,9 @@ struct utimer;
 #define NUMBER_BUCKETS 256
 
 // The table lock, letter H: processes, threads, groups, sessions by number, and the family tree.
-extern struct spinlock proc_table_lock;   // RANK_PROC
+extern struct spinlock proc_table_lock; // RANK_PROC
+// The thread of this number, under that lock; NULL: none.
+struct task_ext *task_find_locked(s32 tid);
 extern struct process *proc_init_process; // [I] once published
 
 // --- proc.c
@@ -98,9 +100,16 @@ void pidfd_discard(int fd); // close it again
 // NULL). -EBADF.
 int pidfd_process(int fd, struct process **out, u32 *flags);
 
-// --- sys_misc.c
+// --- usage.c
 
-void rusage_fill(struct uapi_rusage *r, u64 user_ns, u64 kernel_ns);
+void usage_add(struct proc_usage *sum, const struct proc_usage *more);
+void rusage_fill(struct uapi_rusage *r, const struct proc_usage *u);
+// Before p, not yet known to others, starts in mm: faults from here on are its own.
+void usage_begin(struct process *p, struct mm *mm);
+// Under p->lock. mm, p's only address space, is about to be left (exec, the end); a thread of p has
+// ended.
+void usage_leave_mm_locked(struct process *p, struct mm *mm);
+void usage_leave_thread_locked(struct process *p, const struct thread *t);
 
 // --- the rest
 

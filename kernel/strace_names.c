@@ -193,6 +193,8 @@ static const struct strace_call calls[] = {
     {"personality", 'd', "x"},
     {"reboot", 'd', "xxxp"},
     {"syslog", 'd', "dpl"},
+    {"ioprio_set", 'd', "ddx"},
+    {"ioprio_get", 'x', "dd"},
     {"socket", 'd', "dxd"},
     {"socketpair", 'd', "dxdi"},
     {"bind", 'd', "fpl"},

@@ -4,6 +4,7 @@
 #include <arch/uaccess.h>
 #include <k/errno.h>
 #include <k/string.h>
+#include <filemap.h>
 #include <page.h>
 #include <proc.h>
 #include <syscalls.h>
@@ -56,6 +57,7 @@ s64 sys_sysinfo(const u64 *a)
         .uptime = (s64)(clock_ns() / NSEC_PER_SEC),
         .totalram = page_nr_total() * PAGE_SIZE,
         .freeram = page_nr_free() * PAGE_SIZE,
+        .sharedram = pagecache_nr_pages() * PAGE_SIZE, // see Shmem in fs/proc_machine.c
         .procs = (u16)min(task_count(), 65535u),
         .mem_unit = 1,
     };
@@ -90,7 +92,7 @@ s64 sys_getrandom(const u64 *a)
     return done || !len ? (s64)done : -EFAULT;
 }
 
-// --- Limits and usage ----------------------------------------------------------------------------
+// --- Limits --------------------------------------------------------------------------------------
 
 // CAP_SYS_RESOURCE: raise hard limits, and touch those of anybody; getrlimit(2). Else all the
 // target's numbers must be the caller's real ones. A look: both may change any time.
@@ -180,65 +182,4 @@ s64 sys_prlimit64(const u64 *a)
     r = may_limit(p) ? limit_call(p, (u32)a[1], a[2], a[3]) : -EPERM;
     process_put(p);
     return r;
-}
-
-void rusage_fill(struct uapi_rusage *r, u64 user_ns, u64 kernel_ns)
-{
-    memset(r, 0, sizeof(*r));
-    r->utime_sec = (s64)(user_ns / NSEC_PER_SEC);
-    r->utime_usec = (s64)(user_ns % NSEC_PER_SEC / NSEC_PER_USEC);
-    r->stime_sec = (s64)(kernel_ns / NSEC_PER_SEC);
-    r->stime_usec = (s64)(kernel_ns % NSEC_PER_SEC / NSEC_PER_USEC);
-}
-
-static void children_times(struct process *p, u64 *user_ns, u64 *kernel_ns)
-{
-    spin_lock(&proc_table_lock);
-    *user_ns = p->child_user_ns;
-    *kernel_ns = p->child_kernel_ns;
-    spin_unlock(&proc_table_lock);
-}
-
-s64 sys_getrusage(const u64 *a)
-{
-    struct process *p = current_process();
-    struct task_look look;
-    struct uapi_rusage r;
-    u64 user_ns, kernel_ns;
-
-    switch ((int)a[0]) {
-    case RUSAGE_SELF:
-        process_times(p, &user_ns, &kernel_ns);
-        break;
-    case RUSAGE_THREAD:
-        task_look(p, current_task()->tid, &look);
-        user_ns = look.user_ns;
-        kernel_ns = look.kernel_ns;
-        break;
-    case RUSAGE_CHILDREN:
-        children_times(p, &user_ns, &kernel_ns);
-        break;
-    default:
-        return -EINVAL;
-    }
-    rusage_fill(&r, user_ns, kernel_ns);
-    return arch_copy_to_user((void *)a[1], &r, sizeof(r)) ? -EFAULT : 0;
-}
-
-s64 sys_times(const u64 *a)
-{
-    struct process *p = current_process();
-    u64 user_ns, kernel_ns, tick_ns = NSEC_PER_SEC / USER_HZ;
-    struct uapi_tms tms;
-
-    process_times(p, &user_ns, &kernel_ns);
-    tms.tms_utime = (s64)(user_ns / tick_ns);
-    tms.tms_stime = (s64)(kernel_ns / tick_ns);
-    children_times(p, &user_ns, &kernel_ns);
-    tms.tms_cutime = (s64)(user_ns / tick_ns);
-    tms.tms_cstime = (s64)(kernel_ns / tick_ns);
-    if (a[0] && arch_copy_to_user((void *)a[0], &tms, sizeof(tms))) {
-        return -EFAULT;
-    }
-    return (s64)(clock_ns() / tick_ns);
 }

@@ -1,4 +1,5 @@
-// The system calls of scheduling. There is one policy, SCHED_OTHER, without priorities.
+// The system calls of scheduling. There is one policy, SCHED_OTHER, without priorities; for nice
+// values see sys_prio.c.
 #include <arch/smp.h>
 #include <arch/uaccess.h>
 #include <k/errno.h>
@@ -218,20 +219,6 @@ s64 sys_sched_rr_get_interval(const u64 *a)
         return err;
     }
     return arch_copy_to_user((void *)a[1], &ts, sizeof(ts)) ? -EFAULT : 0;
-}
-
-// 20 minus the nice value, which is always 0.
-s64 sys_getpriority(const u64 *a)
-{
-    return (int)a[0] < 0 || (int)a[0] > 2 ? -EINVAL : 20;
-}
-
-s64 sys_setpriority(const u64 *a)
-{
-    if ((int)a[0] < 0 || (int)a[0] > 2) {
-        return -EINVAL;
-    }
-    return (int)a[2] == 0 ? 0 : syscall_missing("nice values", -EACCES);
 }
 
 s64 sys_getcpu(const u64 *a)

@@ -36,7 +36,7 @@ struct wait_news {
     int code;   // CLD_*
     int status; // exit code or signal
     int raw;    // as wait4 reports
-    u64 user_ns, kernel_ns;
+    struct proc_usage usage;
 };
 
 static bool wait_means_locked(const struct wait_request *rq, const struct process *c)
@@ -64,12 +64,11 @@ static bool wait_means_locked(const struct wait_request *rq, const struct proces
     return (rq->options & WALL) || !(rq->options & WCLONE) == (c->exit_signal == SIGCHLD);
 }
 
-// Its CPU time and that of the children it waited for.
+// Its own and that of the children it waited for.
 static void news_usage_locked(struct process *c, struct wait_news *n)
 {
-    process_times(c, &n->user_ns, &n->kernel_ns);
-    n->user_ns += c->child_user_ns;
-    n->kernel_ns += c->child_kernel_ns;
+    process_usage(c, &n->usage);
+    usage_add(&n->usage, &c->child_usage);
 }
 
 static void news_zombie_locked(struct process *c, struct wait_news *n)
@@ -107,8 +106,7 @@ static bool news_job_locked(const struct wait_request *rq, struct process *c, st
 
 static void reap_locked(struct process *self, struct process *c, const struct wait_news *n)
 {
-    self->child_user_ns += n->user_ns;
-    self->child_kernel_ns += n->kernel_ns;
+    usage_add(&self->child_usage, &n->usage);
     family_reap_locked(c);
 }
 
@@ -184,7 +182,7 @@ static int news_usage_write(u64 to, const struct wait_news *n)
 {
     struct uapi_rusage u;
 
-    rusage_fill(&u, n->user_ns, n->kernel_ns);
+    rusage_fill(&u, &n->usage);
     return arch_copy_to_user((void *)to, &u, sizeof(u)) ? -EFAULT : 0;
 }
 

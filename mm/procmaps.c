@@ -379,9 +379,7 @@ static void usage_add_vmas(struct mm *mm, const struct inode *exe, struct mm_usa
     }
 }
 
-// Looks at words that writers change under the edit lock: each is right, together they are only
-// nearly of one moment.
-void mm_usage_get(struct mm *mm, const struct inode *exe, struct mm_usage *u)
+void mm_counts_get(struct mm *mm, struct mm_usage *u)
 {
     memset(u, 0, sizeof(*u));
     for (unsigned c = 0; c < MAX_CPUS; c++) {
@@ -394,14 +392,21 @@ void mm_usage_get(struct mm *mm, const struct inode *exe, struct mm_usage *u)
     }
     u->anon = max(u->anon, (s64)0);
     u->file = max(u->file, (s64)0);
+    u64 rss = (u64)(u->anon + u->file), peak = load_relaxed(&mm->peak_rss);
+    u->peak_rss = max(rss, peak);
+    store_relaxed(&mm->peak_rss, u->peak_rss); // two looks at once: the smaller one may win
+}
+
+// Looks at words that writers change under the edit lock: each is right, together they are only
+// nearly of one moment.
+void mm_usage_get(struct mm *mm, const struct inode *exe, struct mm_usage *u)
+{
+    mm_counts_get(mm, u);
     u->total = mm->total_pages;
     u->locked = mm->locked_pages;
     usage_add_vmas(mm, exe, u);
     u->data = mm->data_pages + u->stack;
-    u64 rss = (u64)(u->anon + u->file), peak = load_relaxed(&mm->peak_rss);
-    u->peak_rss = max(rss, peak);
     u->peak_total = max(mm->peak_pages, u->total);
-    store_relaxed(&mm->peak_rss, u->peak_rss); // two looks at once: the smaller one may win
 }
 
 void mm_usage_forget_peak(struct mm *mm)
