@@ -16,6 +16,7 @@
 #include <k/string.h>
 #include <proc.h>
 #include <syscalls.h>
+#include <uapi/sched.h>
 #include "fd_priv.h"
 
 #define FDS_FIRST 64
@@ -416,7 +417,11 @@ s64 sys_close_range(const u64 *a)
         return -EINVAL;
     }
     if ((flags & CLOSE_RANGE_UNSHARE) && files_are_shared(t)) {
-        return syscall_missing("close_range: CLOSE_RANGE_UNSHARE of a shared table", -EINVAL);
+        s64 err = sys_unshare((u64[]){CLONE_FILES});
+        if (err) {
+            return err;
+        }
+        t = current_process()->files;
     }
     for (int fd; (fd = range_step(t, first, last, flags & CLOSE_RANGE_CLOEXEC)) >= 0;) {
         if ((unsigned)fd == last) {

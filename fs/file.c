@@ -125,7 +125,7 @@ ssize_t file_read_kernel(struct file *f, u64 pos, void *buf, size_t n)
 int vfs_open(const char *path, unsigned flags, u32 mode, struct file **out)
 {
     struct inode *start = path[0] == '/' ? NULL : cwd_get();
-    int err = vfs_open_at(start, path, flags, mode, out);
+    int err = vfs_open_at(start, path, flags, mode, 0, out);
     inode_put(start);
     return err;
 }

@@ -12,6 +12,7 @@ extern struct inode *vfs_root;
 extern struct super *vfs_supers; // [vfs_lock]
 
 #define FILE_SIZE_MAX ((u64)INT64_MAX & PAGE_MASK)
+#define POS_END       (~0ull) // of a write to a file with a page cache: its end, as with O_APPEND
 
 // --- vfs.c --- A new inode with one reference, a fresh number and nlink 1. NULL: no memory.
 struct inode *inode_new(struct super *sb, u32 mode);
@@ -20,8 +21,10 @@ struct super *super_new(const char *type, u32 magic); // NULL: no memory
 // Cover the directory `at` by a file system's root (whose reference is taken over). Namespace
 // locked. -EBUSY: already a mount point.
 int mount_locked(struct inode *at, struct inode *root, const char *where);
-// The path of a directory, allocated. 0, -ENOENT: it was removed, -ENOMEM. Namespace locked.
-int dir_path_locked(struct inode *dir, char **out);
+// The path of a directory below root, allocated; if it is not below it, below the root of all
+// paths, and *unreachable (may be NULL) is set. 0, -ENOENT: it was removed, -ENOMEM. Namespace
+// locked.
+int dir_path_locked(struct inode *dir, struct inode *root, char **out, bool *unreachable);
 
 // --- file.c ---
 void vfs_file_init(void);
@@ -59,16 +62,19 @@ struct walk {
     bool trailing;               // slashes behind it: must be a directory
     bool dots;                   // "." or "..", or the root: dir is the thing itself
     bool dotdot;
-    bool absent;      // walk_last: -ENOENT was about `name` in `dir` itself
-    unsigned links;   // symbolic links followed
-    char *buf, *rest; // what is still to be walked: [rest, NUL) in buf
+    bool absent;        // walk_last: -ENOENT was about `name` in `dir` itself
+    unsigned links;     // symbolic links followed
+    char *buf, *rest;   // what is still to be walked: [rest, NUL) in buf
+    struct inode *root; // counted: "/", and where ".." ends
+    u32 resolve;        // RESOLVE_*
 };
 // walk_begin locks the namespace and walks up to the last component; walk_end always follows,
 // unlocks and lets go. start NULL: the current directory.
 int walk_begin(struct walk *w, struct inode *start, const char *path);
 void walk_end(struct walk *w);
-// The same for a caller that holds the namespace lock already.
-int walk_begin_locked(struct walk *w, struct inode *start, const char *path);
+// The same for a caller that holds the namespace lock already. resolve: RESOLVE_* of openat2(2);
+// with those that make it the root, start is not NULL.
+int walk_begin_locked(struct walk *w, struct inode *start, const char *path, u32 resolve);
 void walk_end_locked(struct walk *w);
 // Look the last component up; follow: through symbolic links, after which w->dir and w->name are
 // the place of the final target. *out counted; -ENOENT with `absent`: dir and name say where it
@@ -80,12 +86,16 @@ void walk_cross_mounts(struct inode **i);
 int user_path(u64 user, bool empty_ok, char **out);
 // The directory a path is relative to: counted, NULL for absolute ones. -EBADF, -ENOTDIR.
 int at_start(int dirfd, const char *path, struct inode **out);
+// The same whatever the path; any: it need not be a directory.
+int at_start_dir(int dirfd, bool any, struct inode **out);
 // A whole look-up for a call: -ENOENT and the others. *out counted.
 #define LOOKUP_FOLLOW 1u
 #define LOOKUP_EMPTY  2u // an empty path is dirfd itself
 int lookup_at(int dirfd, u64 user, unsigned how, struct inode **out);
-struct inode *cwd_get(void); // counted
-int vfs_open_at(struct inode *start, const char *path, unsigned flags, u32 mode, struct file **out);
+struct inode *cwd_get(void);  // counted
+struct inode *root_get(void); // the current process's "/", counted
+int vfs_open_at(struct inode *start, const char *path, unsigned flags, u32 mode, u32 resolve,
+                struct file **out);
 
 // --- ramdir.c: directories in memory, used by every file system here ---
 extern const struct inode_ops ramdir_ops;       // users may create

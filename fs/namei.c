@@ -10,6 +10,10 @@
 //
 // A symbolic link puts its target in front of what is left of the path, in one buffer. 40 links are
 // followed at most. Both dir and the results are counted: /proc makes inodes as they are looked up.
+//
+// "/" is the root of the process, which chroot sets; ".." there leads nowhere else. openat2 may
+// bound a walk further (RESOLVE_*): its start is then the root, or nothing may lead out of it. A
+// mount is told by its super: each has one.
 
 #include <arch/uaccess.h>
 #include <k/string.h>
@@ -39,6 +43,19 @@ struct inode *cwd_get(void)
     cwd = inode_get(p->fs->cwd ? p->fs->cwd : vfs_root);
     mutex_unlock(&p->fs->lock);
     return cwd;
+}
+
+struct inode *root_get(void)
+{
+    struct process *p = current_process();
+    struct inode *root;
+    if (!p || !p->fs) { // boot; the last thread may look up on its way out
+        return inode_get(vfs_root);
+    }
+    mutex_lock(&p->fs->lock);
+    root = inode_get(p->fs->root ? p->fs->root : vfs_root);
+    mutex_unlock(&p->fs->lock);
+    return root;
 }
 
 static void walk_set_dir(struct walk *w, struct inode *dir) // takes the reference over
@@ -84,19 +101,37 @@ static int walk_lookup(struct walk *w, struct inode **out)
     if (!S_ISDIR(w->dir->mode)) {
         return -ENOTDIR;
     }
-    if (strcmp(w->name, "..") == 0) {
-        *out = inode_get(w->dir->parent);
-        return 0;
+    bool dotdot = strcmp(w->name, "..") == 0;
+    if (dotdot && w->dir == w->root && (w->resolve & RESOLVE_BENEATH)) {
+        return -EXDEV;
     }
-    if (name_is_dots(w->name)) {
+    if (name_is_dots(w->name) && (!dotdot || w->dir == w->root)) {
         *out = inode_get(w->dir);
         return 0;
     }
-    int err = w->dir->ops->lookup(w->dir, w->name, out);
-    if (!err) {
-        walk_cross_mounts(out);
+    int err = 0;
+    if (dotdot) {
+        *out = inode_get(w->dir->parent);
+    } else {
+        err = w->dir->ops->lookup(w->dir, w->name, out);
     }
-    return err;
+    if (err) {
+        return err;
+    }
+    walk_cross_mounts(out);
+    if ((w->resolve & RESOLVE_NO_XDEV) && (*out)->sb != w->dir->sb) {
+        inode_put(*out);
+        return -EXDEV;
+    }
+    return 0;
+}
+
+// May a link's target at the root be gone to?
+static int walk_to_root_check(const struct walk *w)
+{
+    bool leaves = w->resolve & RESOLVE_BENEATH;
+    leaves |= (w->resolve & RESOLVE_NO_XDEV) && w->root->sb != w->dir->sb;
+    return leaves ? -EXDEV : 0;
 }
 
 // Continue with the target of a link found in w->dir.
@@ -104,7 +139,7 @@ static int walk_follow(struct walk *w, struct inode *link)
 {
     char *target;
     ssize_t n = -EINVAL;
-    if (++w->links > LINKS_MAX) {
+    if (++w->links > LINKS_MAX || (w->resolve & RESOLVE_NO_SYMLINKS)) {
         return -ELOOP;
     }
     target = kmalloc(PATH_MAX_LEN, GFP_KERNEL);
@@ -121,13 +156,17 @@ static int walk_follow(struct walk *w, struct inode *link)
     if (n == 0) {
         n = -ENOENT;
     }
+    if (n > 0 && target[0] == '/') {
+        int err = walk_to_root_check(w);
+        n = err ? err : n;
+    }
     if (n > 0) {
         char *rest = w->rest - w->trailing; // a slash was there
         memmove(w->buf + n, rest, left + 1);
         memcpy(w->buf, target, (size_t)n);
         w->rest = w->buf;
         if (target[0] == '/') {
-            walk_set_dir(w, inode_get(vfs_root));
+            walk_set_dir(w, inode_get(w->root));
         }
     }
     kfree(target);
@@ -135,10 +174,18 @@ static int walk_follow(struct walk *w, struct inode *link)
 }
 
 // *i is a link that stands for a file: replace it by that.
-static int walk_jump(struct inode **i)
+static int walk_jump(const struct walk *w, struct inode **i)
 {
     struct inode *link = *i;
-    int err = link->ops->follow(link, i);
+    int err = w->resolve & (RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS) ? -ELOOP : 0;
+    if (!err) {
+        err = link->ops->follow(link, i);
+    }
+    if (!err && ((w->resolve & (RESOLVE_BENEATH | RESOLVE_IN_ROOT)) ||
+                 ((w->resolve & RESOLVE_NO_XDEV) && (*i)->sb != w->dir->sb))) {
+        inode_put(*i);
+        err = -EXDEV;
+    }
     inode_put(link);
     return err;
 }
@@ -165,7 +212,7 @@ static int walk_parent(struct walk *w)
         }
         err = walk_lookup(w, &next);
         if (!err && link_jumps(next)) {
-            err = walk_jump(&next);
+            err = walk_jump(w, &next);
         }
         if (err) {
             return err;
@@ -183,10 +230,12 @@ static int walk_parent(struct walk *w)
     }
 }
 
-int walk_begin_locked(struct walk *w, struct inode *start, const char *path)
+int walk_begin_locked(struct walk *w, struct inode *start, const char *path, u32 resolve)
 {
     size_t len = strnlen(path, PATH_MAX_LEN);
+    bool scoped = resolve & (RESOLVE_BENEATH | RESOLVE_IN_ROOT);
     memset(w, 0, sizeof(*w));
+    w->resolve = resolve;
     if (len == 0) {
         return -ENOENT;
     }
@@ -199,20 +248,22 @@ int walk_begin_locked(struct walk *w, struct inode *start, const char *path)
     }
     memcpy(w->buf, path, len + 1);
     w->rest = w->buf;
-    w->dir = path[0] == '/' || !start ? inode_get(vfs_root) : inode_get(start);
-    return walk_parent(w);
+    w->root = scoped ? inode_get(start) : root_get();
+    w->dir = inode_get(path[0] == '/' || !start ? w->root : start);
+    return path[0] == '/' && (resolve & RESOLVE_BENEATH) ? -EXDEV : walk_parent(w);
 }
 
 void walk_end_locked(struct walk *w)
 {
     inode_put(w->dir);
+    inode_put(w->root);
     kfree(w->buf);
 }
 
 int walk_begin(struct walk *w, struct inode *start, const char *path)
 {
     mutex_lock(&vfs_lock);
-    return walk_begin_locked(w, start, path);
+    return walk_begin_locked(w, start, path, 0);
 }
 
 void walk_end(struct walk *w)
@@ -228,7 +279,7 @@ int walk_last(struct walk *w, bool follow, struct inode **out)
         int err = walk_lookup(w, &i);
         w->absent = err == -ENOENT;
         if (!err && link_jumps(i) && (follow || w->trailing)) {
-            err = walk_jump(&i);
+            err = walk_jump(w, &i);
         }
         if (err) {
             return err;
@@ -274,11 +325,13 @@ int user_path(u64 user, bool empty_ok, char **out)
 
 int at_start(int dirfd, const char *path, struct inode **out)
 {
-    struct file *f;
     *out = NULL;
-    if (path[0] == '/') {
-        return 0;
-    }
+    return path[0] == '/' ? 0 : at_start_dir(dirfd, path[0] == '\0', out);
+}
+
+int at_start_dir(int dirfd, bool any, struct inode **out)
+{
+    struct file *f;
     if (dirfd == AT_FDCWD) {
         *out = cwd_get();
         return 0;
@@ -287,8 +340,7 @@ int at_start(int dirfd, const char *path, struct inode **out)
     if (!f) {
         return -EBADF;
     }
-    // An empty path means the file itself: whatever it is.
-    int err = path[0] == '\0' || S_ISDIR(f->inode->mode) ? 0 : -ENOTDIR;
+    int err = any || S_ISDIR(f->inode->mode) ? 0 : -ENOTDIR;
     if (!err) {
         *out = inode_get(f->inode);
     }

@@ -1,15 +1,32 @@
 // Files, 4: open by path.
+#include <k/printk.h>
 #include <k/string.h>
 #include <proc.h>
 #include "fd_priv.h"
+
+// "dir/name"; NULL: no memory.
+static char *path_join(const char *dir, const char *name)
+{
+    size_t n = strlen(dir), m = strlen(name);
+    char *path = kmalloc(n + m + 2, GFP_KERNEL);
+    if (path) {
+        memcpy(path, dir, n);
+        n -= n == 1; // the root's slash
+        path[n] = '/';
+        memcpy(path + n + 1, name, m + 1);
+    }
+    return path;
+}
 
 // The path of what the walk stands before, inode if that is there already, for /proc. *out stays
 // NULL in a directory that was removed. 0 or -ENOMEM.
 static int walk_path(struct walk *w, struct inode *inode, char **out)
 {
     bool is_dir = inode && S_ISDIR(inode->mode);
-    char *dir, *path;
-    int err = dir_path_locked(is_dir ? inode : w->dir, &dir);
+    struct inode *root = root_get();
+    char *dir;
+    int err = dir_path_locked(is_dir ? inode : w->dir, root, &dir, NULL);
+    inode_put(root);
     if (err) {
         return err == -ENOENT ? 0 : err;
     }
@@ -17,17 +34,9 @@ static int walk_path(struct walk *w, struct inode *inode, char **out)
         *out = dir;
         return 0;
     }
-    size_t n = strlen(dir), m = strlen(w->name);
-    path = kmalloc(n + m + 2, GFP_KERNEL);
-    if (path) {
-        memcpy(path, dir, n);
-        n -= n == 1; // the root's slash
-        path[n] = '/';
-        memcpy(path + n + 1, w->name, m + 1);
-        *out = path;
-    }
+    *out = path_join(dir, w->name);
     kfree(dir);
-    return path ? 0 : -ENOMEM;
+    return *out ? 0 : -ENOMEM;
 }
 
 static int open_create(struct walk *w, u32 mode, struct inode **out)
@@ -82,17 +91,53 @@ static int open_find(struct walk *w, unsigned flags, u32 mode, struct inode **ou
     return err;
 }
 
+// Namespace locked: a file without a name in the directory the path leads to (O_TMPFILE).
+static int open_nameless(struct walk *w, unsigned flags, u32 mode, struct inode **out, char **path)
+{
+    struct process *p = current_process();
+    struct inode *dir;
+    char name[24];
+    int err = walk_last(w, !(flags & O_NOFOLLOW), &dir);
+    if (err) {
+        return err;
+    }
+    if (!S_ISDIR(dir->mode)) {
+        err = -ENOTDIR;
+    } else if (!dir->ops->create || !dir->sb->make_file) {
+        err = -EOPNOTSUPP;
+    } else {
+        err = walk_path(w, dir, path);
+    }
+    if (!err) {
+        u32 umask = p ? load_relaxed(&p->fs->umask) : 0;
+        *out = dir->sb->make_file(dir->sb, S_IFREG | (mode & 07777 & ~umask));
+        err = *out ? 0 : -ENOMEM;
+    }
+    if (!err) {
+        store_relaxed(&(*out)->nlink, 0);
+        (*out)->linkable = !(flags & O_EXCL);
+        snprintf(name, sizeof(name), "#%lu", (*out)->ino);
+        char *full = *path ? path_join(*path, name) : NULL;
+        kfree(*path);
+        *path = full; // NULL: /proc has nothing to show
+    }
+    inode_put(dir);
+    return err;
+}
+
 // f is blank and consumed.
 static int open_with(struct file *f, struct inode *start, const char *path, unsigned flags,
-                     u32 mode)
+                     u32 mode, u32 resolve)
 {
     struct walk w;
     struct inode *inode;
     char *full = NULL;
     bool created = false;
-    int err = walk_begin(&w, start, path);
+    mutex_lock(&vfs_lock);
+    int err = walk_begin_locked(&w, start, path, resolve);
     if (!err) {
-        err = open_find(&w, flags, mode, &inode, &full, &created);
+        err = flags & O_TMPFILE_BIT ? open_nameless(&w, flags, mode, &inode, &full)
+                                    : open_find(&w, flags, mode, &inode, &full, &created);
     }
     walk_end(&w);
     if (err) {
@@ -114,13 +159,17 @@ static int open_with(struct file *f, struct inode *start, const char *path, unsi
     return err;
 }
 
-int vfs_open_at(struct inode *start, const char *path, unsigned flags, u32 mode, struct file **out)
+int vfs_open_at(struct inode *start, const char *path, unsigned flags, u32 mode, u32 resolve,
+                struct file **out)
 {
     if (flags & O_PATH) {
         flags &= O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
     }
     if (flags & O_TMPFILE_BIT) {
-        return -EOPNOTSUPP;
+        unsigned access = flags & O_ACCMODE;
+        if (!(flags & O_DIRECTORY) || (flags & O_CREAT) || access == O_RDONLY) {
+            return -EINVAL;
+        }
     }
     if ((flags & O_CREAT) && (flags & O_DIRECTORY)) {
         return -EINVAL;
@@ -129,7 +178,7 @@ int vfs_open_at(struct inode *start, const char *path, unsigned flags, u32 mode,
     if (!f) {
         return -ENOMEM;
     }
-    int err = open_with(f, start, path, flags, mode);
+    int err = open_with(f, start, path, flags, mode, resolve);
     if (!err) {
         *out = f;
     }
@@ -167,7 +216,7 @@ static int exec_open_below(int dirfd, const char *path, unsigned flags, struct f
     int err = at_start(dirfd, path, &start);
 
     if (!err) {
-        err = vfs_open_at(start, path, flags & AT_SYMLINK_NOFOLLOW ? O_NOFOLLOW : 0, 0, out);
+        err = vfs_open_at(start, path, flags & AT_SYMLINK_NOFOLLOW ? O_NOFOLLOW : 0, 0, 0, out);
         inode_put(start);
     }
     return err;

@@ -96,10 +96,10 @@ static int fd_follow(struct inode *link, struct inode **out)
 
 static const struct inode_ops fd_link_ops = {.readlink = fd_readlink, .follow = fd_follow};
 
-static int cwd_look(struct inode *link, struct inode **out)
+static int dir_look(struct inode *link, bool root, struct inode **out)
 {
     struct process *p = pid_process(link);
-    *out = p ? process_get_cwd(p) : NULL;
+    *out = p ? process_get_dir(p, root) : NULL;
     if (p) {
         process_put(p);
     }
@@ -107,17 +107,19 @@ static int cwd_look(struct inode *link, struct inode **out)
 }
 
 // Links with a follow are read by readlink(2) alone, without the lock of the namespace.
-static ssize_t cwd_readlink(struct inode *link, char *buf, size_t size)
+static ssize_t dir_readlink(struct inode *link, bool root, char *buf, size_t size)
 {
     char *path = NULL;
     struct inode *i;
-    int n = cwd_look(link, &i);
+    int n = dir_look(link, root, &i);
     if (n) {
         return n;
     }
+    struct inode *top = root_get();
     mutex_lock(&vfs_lock);
-    n = dir_path_locked(i, &path);
+    n = dir_path_locked(i, top, &path, NULL);
     mutex_unlock(&vfs_lock);
+    inode_put(top);
     inode_put(i);
     if (!n) {
         n = snprintf(buf, size, "%s", path);
@@ -126,30 +128,26 @@ static ssize_t cwd_readlink(struct inode *link, char *buf, size_t size)
     return n < 0 || (size_t)n < size ? n : -ENAMETOOLONG;
 }
 
+static ssize_t cwd_readlink(struct inode *link, char *buf, size_t size)
+{
+    return dir_readlink(link, false, buf, size);
+}
+
 static int cwd_follow(struct inode *link, struct inode **out)
 {
-    return cwd_look(link, out);
+    return dir_look(link, false, out);
 }
 
 static const struct inode_ops cwd_ops = {.readlink = cwd_readlink, .follow = cwd_follow};
 
-// There is one root for all.
 static ssize_t root_readlink(struct inode *link, char *buf, size_t size)
 {
-    struct inode *i;
-    int err = cwd_look(link, &i);
-    if (err) {
-        return err;
-    }
-    inode_put(i);
-    return snprintf(buf, size, "/");
+    return dir_readlink(link, true, buf, size);
 }
 
 static int root_follow(struct inode *link, struct inode **out)
 {
-    (void)link;
-    *out = vfs_root_get();
-    return 0;
+    return dir_look(link, true, out);
 }
 
 static const struct inode_ops root_ops = {.readlink = root_readlink, .follow = root_follow};

@@ -197,6 +197,7 @@ static int ramdir_link(struct inode *dir, const char *name, struct inode *inode)
     int err = ramdir_add(dir, name, inode_get(inode));
     if (!err) {
         fetch_add_relaxed(&inode->nlink, 1);
+        inode->linkable = false; // the first name it has decides from here on
         store_relaxed(&inode->ctime_ns, load_relaxed(&dir->mtime_ns));
     }
     return err;
@@ -222,15 +223,43 @@ static int ramdir_unlink(struct inode *dir, const char *name, struct inode *inod
     return 0;
 }
 
-static int ramdir_rename(struct inode *dir, const char *name, struct inode *inode,
-                         struct inode *dir2, const char *name2, struct inode *victim)
+// A directory's own idea of where it is. copy: the name, allocated, taken over.
+static void dir_moved(struct inode *i, struct inode *from, struct inode *to, char *copy)
 {
-    bool is_dir = S_ISDIR(inode->mode);
-    size_t n = strlen(name2) + 1;
-    char *copy = is_dir ? kmalloc(n, GFP_KERNEL) : NULL;
-    struct entry *e = entry_new(name2);
-    if (!e || (is_dir && !copy) || load_relaxed(&dir2->nlink) == 0) {
-        int err = load_relaxed(&dir2->nlink) ? -ENOMEM : -ENOENT;
+    struct inode *old = i->parent;
+    kfree(i->name);
+    i->name = copy;
+    i->parent = inode_get(to);
+    fetch_add_relaxed(&from->nlink, (unsigned)-1);
+    fetch_add_relaxed(&to->nlink, 1);
+    inode_put(old);
+}
+
+static int name_copy(const struct inode *i, const char *name, char **out)
+{
+    size_t n = strlen(name) + 1;
+    *out = S_ISDIR(i->mode) ? kmalloc(n, GFP_KERNEL) : NULL;
+    if (*out) {
+        memcpy(*out, name, n);
+    }
+    return S_ISDIR(i->mode) && !*out ? -ENOMEM : 0;
+}
+
+static int ramdir_rename(struct inode *dir, const char *name, struct inode *inode,
+                         struct inode *dir2, const char *name2, struct inode *victim, bool whiteout)
+{
+    struct entry *e = entry_new(name2), *old;
+    struct inode *white = whiteout ? inode_new(dir->sb, S_IFCHR) : NULL; // device 0: nobody's
+    char *copy;
+    int err = name_copy(inode, name2, &copy);
+    if (!err && (!e || (whiteout && !white))) {
+        err = -ENOMEM;
+    }
+    if (!err && load_relaxed(&dir2->nlink) == 0) {
+        err = -ENOENT;
+    }
+    if (err) {
+        inode_put(white);
         kfree(e);
         kfree(copy);
         return err;
@@ -238,19 +267,46 @@ static int ramdir_rename(struct inode *dir, const char *name, struct inode *inod
     if (victim) {
         ramdir_unlink(dir2, name2, victim);
     }
-    entry_remove(dir, entry_find(dir, name));
+    old = entry_find(dir, name);
+    if (white) {
+        old->inode = white;
+        inode_touch(dir);
+    } else {
+        entry_remove(dir, old);
+    }
     entry_insert(dir2, e, inode); // takes the old entry's reference
-    if (is_dir) {
-        memcpy(copy, name2, n);
-        kfree(inode->name);
-        inode->name = copy;
-        fetch_add_relaxed(&dir->nlink, (unsigned)-1);
-        fetch_add_relaxed(&dir2->nlink, 1);
-        struct inode *old = inode->parent;
-        inode->parent = inode_get(dir2);
-        inode_put(old);
+    if (copy) {
+        dir_moved(inode, dir, dir2, copy);
     }
     store_relaxed(&inode->ctime_ns, load_relaxed(&dir2->mtime_ns));
+    return 0;
+}
+
+// The entries stay, what they stand for changes places.
+static int ramdir_exchange(struct inode *dir, const char *name, struct inode *inode,
+                           struct inode *dir2, const char *name2, struct inode *inode2)
+{
+    char *copy, *copy2 = NULL;
+    int err = name_copy(inode, name2, &copy);
+    if (!err) {
+        err = name_copy(inode2, name, &copy2);
+    }
+    if (err) {
+        kfree(copy);
+        return err;
+    }
+    entry_find(dir, name)->inode = inode2;
+    entry_find(dir2, name2)->inode = inode;
+    if (copy) {
+        dir_moved(inode, dir, dir2, copy);
+    }
+    if (copy2) {
+        dir_moved(inode2, dir2, dir, copy2);
+    }
+    inode_touch(dir);
+    inode_touch(dir2);
+    store_relaxed(&inode->ctime_ns, load_relaxed(&dir2->mtime_ns));
+    store_relaxed(&inode2->ctime_ns, load_relaxed(&dir2->mtime_ns));
     return 0;
 }
 
@@ -289,6 +345,7 @@ const struct inode_ops ramdir_ops = {
     .link = ramdir_link,
     .unlink = ramdir_unlink,
     .rename = ramdir_rename,
+    .exchange = ramdir_exchange,
     .is_empty = ramdir_is_empty,
     .readdir = ramdir_readdir,
     .evict = ramdir_evict,

@@ -78,7 +78,7 @@ static ssize_t slow_write(struct file *f, const void *buf, size_t n, u64 *pos)
     struct inode *i = f->inode;
     ssize_t r = -EFBIG;
     mutex_lock(&i->lock);
-    if (load_relaxed(&f->flags) & O_APPEND) {
+    if (*pos == POS_END || (load_relaxed(&f->flags) & O_APPEND)) {
         *pos = load_relaxed(&i->mapping.size_bytes);
     }
     if (*pos < FILE_SIZE_MAX) {

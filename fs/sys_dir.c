@@ -223,25 +223,22 @@ s64 sys_unlinkat(const u64 *a)
 
 static bool dir_is_within(struct inode *dir, const struct inode *top)
 {
-    for (; dir != vfs_root; dir = dir->parent) {
-        if (dir == top) {
-            return true;
-        }
+    for (; dir != top && dir != dir->parent; dir = dir->parent) {
     }
-    return top == vfs_root;
+    return dir == top;
 }
 
 static int rename_check(const struct walk *from, const struct walk *to, struct inode *i,
-                        struct inode *victim, bool slashes)
+                        struct inode *victim, u32 flags)
 {
-    if (!S_ISDIR(i->mode) && slashes) {
-        return -ENOTDIR;
-    }
     if (i->is_root || (victim && victim->is_root)) {
         return -EBUSY;
     }
     if (S_ISDIR(i->mode) && dir_is_within(to->dir, i)) {
         return -EINVAL;
+    }
+    if (flags & RENAME_EXCHANGE) {
+        return S_ISDIR(victim->mode) && dir_is_within(from->dir, victim) ? -EINVAL : 0;
     }
     if (victim && S_ISDIR(victim->mode)) {
         if (dir_is_within(from->dir, victim)) {
@@ -255,9 +252,25 @@ static int rename_check(const struct walk *from, const struct walk *to, struct i
     return victim && S_ISDIR(i->mode) ? -ENOTDIR : 0;
 }
 
+static int rename_perform(struct walk *from, struct inode *i, struct walk *to, struct inode *victim,
+                          u32 flags)
+{
+    const struct inode_ops *ops = from->dir->ops;
+    if (i == victim) { // two names of one file: nothing to do
+        return 0;
+    }
+    if (flags & RENAME_EXCHANGE) {
+        return ops->exchange ? ops->exchange(from->dir, from->name, i, to->dir, to->name, victim)
+                             : -EPERM;
+    }
+    return ops->rename ? ops->rename(from->dir, from->name, i, to->dir, to->name, victim,
+                                     flags & RENAME_WHITEOUT)
+                       : -EPERM;
+}
+
 static int walk_rename(struct walk *from, struct walk *to, u32 flags)
 {
-    bool slashes = from->trailing || to->trailing;
+    bool slash1 = from->trailing, slash2 = to->trailing;
     struct inode *i, *victim = NULL;
     if (from->dir->sb != to->dir->sb) {
         return -EXDEV;
@@ -271,20 +284,19 @@ static int walk_rename(struct walk *from, struct walk *to, u32 flags)
         return err;
     }
     err = walk_last(to, false, &victim);
-    if (err == -ENOENT) {
+    if (err == -ENOENT && !(flags & RENAME_EXCHANGE)) {
         err = 0;
         victim = NULL;
     } else if (!err && (flags & RENAME_NOREPLACE)) {
         err = -EEXIST;
     }
-    if (!err) {
-        err = rename_check(from, to, i, victim, slashes);
+    // A slash behind the second name is about what will be there.
+    const struct inode *there = flags & RENAME_EXCHANGE ? victim : i;
+    if (!err && ((slash1 && !S_ISDIR(i->mode)) || (slash2 && !S_ISDIR(there->mode)))) {
+        err = -ENOTDIR;
     }
-    if (!err && i != victim) { // two names of one file: nothing to do
-        err = from->dir->ops->rename
-                  ? from->dir->ops->rename(from->dir, from->name, i, to->dir, to->name, victim)
-                  : -EPERM;
-    }
+    err = err ? err : rename_check(from, to, i, victim, flags);
+    err = err ? err : rename_perform(from, i, to, victim, flags);
     inode_put(victim);
     inode_put(i);
     return err;
@@ -309,9 +321,9 @@ static s64 with_two_walks(int fd1, u64 user1, int fd2, u64 user2, u32 flags,
     }
     if (!err) {
         mutex_lock(&vfs_lock);
-        err = walk_begin_locked(&w[0], start1, path1);
+        err = walk_begin_locked(&w[0], start1, path1, 0);
         if (!err) {
-            err = walk_begin_locked(&w[1], start2, path2);
+            err = walk_begin_locked(&w[1], start2, path2, 0);
             if (!err) {
                 err = fn(&w[0], &w[1], flags);
             }
@@ -341,31 +353,35 @@ s64 sys_renameat(const u64 *a)
 s64 sys_renameat2(const u64 *a)
 {
     u32 flags = (u32)a[4];
-    if (flags & ~(u32)RENAME_NOREPLACE) {
-        return syscall_missing("renameat2: flags other than RENAME_NOREPLACE", -EINVAL);
+    if ((flags & ~(u32)(RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT)) ||
+        ((flags & RENAME_EXCHANGE) && flags != RENAME_EXCHANGE)) {
+        return -EINVAL;
     }
     return with_two_walks((int)a[0], a[1], (int)a[2], a[3], flags, walk_rename);
+}
+
+// Another name for i, which is at `to`.
+static int inode_link(struct inode *i, struct walk *to)
+{
+    int err = walk_new(to, false);
+    if (!err && i->sb != to->dir->sb) {
+        err = -EXDEV;
+    } else if (!err && (S_ISDIR(i->mode) || !to->dir->ops->link)) {
+        err = -EPERM;
+    } else if (!err && load_relaxed(&i->nlink) == 0 && !i->linkable) {
+        err = -ENOENT;
+    }
+    return err ? err : to->dir->ops->link(to->dir, to->name, i);
 }
 
 static int walk_link(struct walk *from, struct walk *to, u32 flags)
 {
     struct inode *i;
     int err = walk_last(from, flags & AT_SYMLINK_FOLLOW, &i);
-    if (err) {
-        return err;
-    }
-    err = walk_new(to, false);
-    if (!err && i->sb != to->dir->sb) {
-        err = -EXDEV;
-    } else if (!err && (S_ISDIR(i->mode) || !to->dir->ops->link)) {
-        err = -EPERM;
-    } else if (!err && load_relaxed(&i->nlink) == 0) {
-        err = -ENOENT;
-    }
     if (!err) {
-        err = to->dir->ops->link(to->dir, to->name, i);
+        err = inode_link(i, to);
+        inode_put(i);
     }
-    inode_put(i);
     return err;
 }
 
@@ -374,14 +390,45 @@ s64 sys_link(const u64 *a)
     return with_two_walks(AT_FDCWD, a[0], AT_FDCWD, a[1], 0, walk_link);
 }
 
+// What is open as fd gets a name.
+static int link_open(int fd, int dirfd, u64 user)
+{
+    struct inode *i, *start;
+    struct walk w;
+    char *path;
+    int err = at_start_dir(fd, true, &i);
+    if (err) {
+        return err;
+    }
+    err = user_path(user, false, &path);
+    if (err) {
+        goto out_put;
+    }
+    err = at_start(dirfd, path, &start);
+    if (!err) {
+        err = walk_begin(&w, start, path);
+        err = err ? err : inode_link(i, &w);
+        walk_end(&w);
+        inode_put(start);
+    }
+    kfree(path);
+out_put:
+    inode_put(i);
+    return err;
+}
+
 s64 sys_linkat(const u64 *a)
 {
     u32 flags = (u32)a[4];
-    if (flags & AT_EMPTY_PATH) {
-        return syscall_missing("linkat: AT_EMPTY_PATH", -ENOENT);
-    }
-    if (flags & ~(u32)AT_SYMLINK_FOLLOW) {
+    char first = 0;
+    if (flags & ~(u32)(AT_SYMLINK_FOLLOW | AT_EMPTY_PATH)) {
         return -EINVAL;
+    }
+    if ((flags & AT_EMPTY_PATH) && arch_copy_from_user(&first, (const void *)a[1], 1)) {
+        return -EFAULT;
+    }
+    if ((flags & AT_EMPTY_PATH) && !first) {
+        return link_open((int)a[0], (int)a[2], a[3]);
     }
     return with_two_walks((int)a[0], a[1], (int)a[2], a[3], flags, walk_link);
 }
@@ -471,22 +518,35 @@ s64 sys_getdents64(const u64 *a)
 
 s64 sys_getcwd(const u64 *a)
 {
-    struct inode *cwd = cwd_get();
+    static const char before[] = "(unreachable)";
+    struct inode *cwd = cwd_get(), *root = root_get();
+    size_t m = 0;
+    bool outside;
     char *path;
     mutex_lock(&vfs_lock);
-    s64 r = dir_path_locked(cwd, &path);
+    s64 r = dir_path_locked(cwd, root, &path, &outside);
     mutex_unlock(&vfs_lock);
+    inode_put(root);
     inode_put(cwd);
-    if (!r) {
-        size_t n = strlen(path) + 1;
-        r = n > a[1] ? -ERANGE : arch_copy_to_user((void *)a[0], path, n) ? -EFAULT : (s64)n;
-        kfree(path);
+    if (r) {
+        return r;
     }
+    size_t n = strlen(path) + 1;
+    m = outside ? sizeof(before) - 1 : 0; // getcwd(2)
+    if (n + m > a[1]) {
+        r = -ERANGE;
+    } else if (arch_copy_to_user((void *)a[0], before, m) ||
+               arch_copy_to_user((char *)a[0] + m, path, n)) {
+        r = -EFAULT;
+    } else {
+        r = (s64)(n + m);
+    }
+    kfree(path);
     return r;
 }
 
-// The reference to dir is taken over.
-static s64 cwd_set(struct inode *dir)
+// The reference to dir is taken over. The current directory, or the root, of the current process.
+static s64 fs_dir_set(struct inode *dir, bool root)
 {
     struct fs_ctx *fs = current_process()->fs;
     if (!S_ISDIR(dir->mode)) {
@@ -494,8 +554,8 @@ static s64 cwd_set(struct inode *dir)
         return -ENOTDIR;
     }
     mutex_lock(&fs->lock);
-    struct inode *old = fs->cwd;
-    fs->cwd = dir;
+    struct inode **to = root ? &fs->root : &fs->cwd, *old = *to;
+    *to = dir;
     mutex_unlock(&fs->lock);
     inode_put(old);
     return 0;
@@ -505,7 +565,7 @@ s64 sys_chdir(const u64 *a)
 {
     struct inode *dir;
     int err = lookup_at(AT_FDCWD, a[0], LOOKUP_FOLLOW, &dir);
-    return err ? err : cwd_set(dir);
+    return err ? err : fs_dir_set(dir, false);
 }
 
 s64 sys_fchdir(const u64 *a)
@@ -516,7 +576,15 @@ s64 sys_fchdir(const u64 *a)
     }
     struct inode *dir = inode_get(f->inode);
     file_put(f);
-    return cwd_set(dir);
+    return fs_dir_set(dir, false);
+}
+
+// The current directory stays, even outside of the new root: chroot(2).
+s64 sys_chroot(const u64 *a)
+{
+    struct inode *dir;
+    int err = lookup_at(AT_FDCWD, a[0], LOOKUP_FOLLOW, &dir);
+    return err ? err : fs_dir_set(dir, true);
 }
 
 s64 sys_umask(const u64 *a)

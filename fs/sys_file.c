@@ -11,8 +11,9 @@
 // ---- Open and close
 // --------------------------------------------------------------------------------
 
-static s64 do_open(int dirfd, u64 user, u32 flags, u32 mode)
+static s64 do_open_how(int dirfd, u64 user, u32 flags, u32 mode, u32 resolve)
 {
+    bool scoped = resolve & (RESOLVE_BENEATH | RESOLVE_IN_ROOT);
     struct inode *start;
     struct file *f;
     char *path;
@@ -20,14 +21,62 @@ static s64 do_open(int dirfd, u64 user, u32 flags, u32 mode)
     if (err) {
         return err;
     }
-    err = at_start(dirfd, path, &start);
+    err = scoped ? at_start_dir(dirfd, false, &start) : at_start(dirfd, path, &start);
     if (!err) {
         flags |= (flags & O_PATH) ? 0 : O_LARGEFILE;
-        err = vfs_open_at(start, path, flags, mode, &f);
+        err = vfs_open_at(start, path, flags, mode, resolve, &f);
         inode_put(start);
     }
     kfree(path);
     return err ? err : fd_install(f, flags & O_CLOEXEC);
+}
+
+static s64 do_open(int dirfd, u64 user, u32 flags, u32 mode)
+{
+    return do_open_how(dirfd, user, flags, mode, 0);
+}
+
+#define OPEN_PATH_FLAGS (O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+#define OPEN_FLAGS                                                                                 \
+    (O_ACCMODE | O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_APPEND | O_NONBLOCK | O_SYNC |          \
+     O_ASYNC | O_DIRECT | O_LARGEFILE | O_NOATIME | O_TMPFILE_BIT | OPEN_PATH_FLAGS)
+#define RESOLVE_ALL                                                                                \
+    (RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH |             \
+     RESOLVE_IN_ROOT | RESOLVE_CACHED)
+
+// What openat ignores is an error here.
+static int open_how_check(const struct uapi_open_how *how)
+{
+    bool makes = how->flags & (O_CREAT | O_TMPFILE_BIT);
+    u64 scopes = how->resolve & (RESOLVE_BENEATH | RESOLVE_IN_ROOT);
+    if ((how->flags & ~(u64)OPEN_FLAGS) || (how->resolve & ~(u64)RESOLVE_ALL) ||
+        scopes == (RESOLVE_BENEATH | RESOLVE_IN_ROOT)) {
+        return -EINVAL;
+    }
+    if (how->mode & (makes ? ~07777ull : ~0ull)) {
+        return -EINVAL;
+    }
+    if ((how->flags & O_PATH) && (how->flags & ~(u64)OPEN_PATH_FLAGS)) {
+        return -EINVAL;
+    }
+    // Everything is in memory already, but these do more than look.
+    return (how->resolve & RESOLVE_CACHED) && (makes || (how->flags & O_TRUNC)) ? -EAGAIN : 0;
+}
+
+s64 sys_openat2(const u64 *a)
+{
+    struct uapi_open_how how;
+    u64 size = a[3];
+    if (size < sizeof(how)) {
+        return -EINVAL;
+    }
+    if (size > PAGE_SIZE) {
+        return -E2BIG;
+    }
+    int err = user_struct_read(&how, sizeof(how), a[2], size);
+    err = err ? err : open_how_check(&how);
+    return err ? err
+               : do_open_how((int)a[0], a[1], (u32)how.flags, (u32)how.mode, (u32)how.resolve);
 }
 
 s64 sys_open(const u64 *a)

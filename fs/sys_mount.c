@@ -25,7 +25,7 @@ static int mount_type(const char *type, struct inode *at)
     }
     mutex_lock(&vfs_lock);
     char *where = NULL; // kept for ever, as the mount is
-    int err = dir_path_locked(at, &where);
+    int err = dir_path_locked(at, vfs_root, &where, NULL);
     if (!err) {
         err = mount_locked(at, root, where);
     }

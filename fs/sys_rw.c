@@ -108,7 +108,9 @@ s64 sys_pwrite64(const u64 *a)
 // ---- Vectors
 // ---------------------------------------------------------------------------------------
 
-static ssize_t io_vector(struct file *f, const struct uapi_iovec *v, u64 nr, u64 *pos, bool write)
+// append: each piece goes to the end, wherever that is by then.
+static ssize_t io_vector(struct file *f, const struct uapi_iovec *v, u64 nr, u64 *pos, bool write,
+                         bool append)
 {
     size_t done = 0;
     int err = io_check(f, 0, 0, write);
@@ -122,6 +124,7 @@ static ssize_t io_vector(struct file *f, const struct uapi_iovec *v, u64 nr, u64
         if (v[i].len == 0) {
             continue;
         }
+        *pos = append && f->mapping ? POS_END : *pos;
         ssize_t r = io_once(f, v[i].base, v[i].len, pos, write);
         if (r < 0) {
             return done ? (ssize_t)done : r;
@@ -138,11 +141,16 @@ static ssize_t io_vector(struct file *f, const struct uapi_iovec *v, u64 nr, u64
     return (ssize_t)done;
 }
 
-// pos NULL: the file's own position.
-static s64 fd_io_vector(int fd, u64 user, u64 nr, u64 *pos, bool write)
+struct rw_how {
+    bool own_pos; // the call brings its position
+    bool append;
+    u64 pos;
+};
+
+static s64 fd_io_vector(int fd, u64 user, u64 nr, const struct rw_how *how, bool write)
 {
     struct uapi_iovec *v;
-    u64 none = 0;
+    u64 own = how->own_pos ? how->pos : 0;
     struct file *f = fd_get(fd);
     if (!f) {
         return -EBADF;
@@ -152,12 +160,14 @@ static s64 fd_io_vector(int fd, u64 user, u64 nr, u64 *pos, bool write)
         file_put(f);
         return r;
     }
-    if (pos && f->ops->stream) {
+    if (how->own_pos && f->ops->stream) {
         r = -ESPIPE;
     } else {
-        pos_lock(f, pos);
-        r = io_vector(f, v, nr, pos ? pos : f->ops->stream ? &none : &f->pos, write);
-        pos_unlock(f, pos);
+        pos_lock(f, how->own_pos);
+        u64 *pos = how->own_pos || f->ops->stream ? &own : &f->pos, before = *pos;
+        r = io_vector(f, v, nr, pos, write, how->append);
+        *pos = r > 0 ? *pos : before; // not POS_END
+        pos_unlock(f, how->own_pos);
     }
     kfree(v);
     file_put(f);
@@ -166,43 +176,51 @@ static s64 fd_io_vector(int fd, u64 user, u64 nr, u64 *pos, bool write)
 
 s64 sys_readv(const u64 *a)
 {
-    return fd_io_vector((int)a[0], a[1], a[2], NULL, false);
+    return fd_io_vector((int)a[0], a[1], a[2], &(struct rw_how){0}, false);
 }
 
 s64 sys_writev(const u64 *a)
 {
-    return fd_io_vector((int)a[0], a[1], a[2], NULL, true);
+    return fd_io_vector((int)a[0], a[1], a[2], &(struct rw_how){0}, true);
+}
+
+static s64 do_vector_at(const u64 *a, bool write)
+{
+    struct rw_how how = {.own_pos = true, .pos = a[3]};
+    return (s64)how.pos < 0 ? -EINVAL : fd_io_vector((int)a[0], a[1], a[2], &how, write);
 }
 
 s64 sys_preadv(const u64 *a)
 {
-    u64 pos = a[3];
-    return (s64)pos < 0 ? -EINVAL : fd_io_vector((int)a[0], a[1], a[2], &pos, false);
+    return do_vector_at(a, false);
 }
 
 s64 sys_pwritev(const u64 *a)
 {
-    u64 pos = a[3];
-    return (s64)pos < 0 ? -EINVAL : fd_io_vector((int)a[0], a[1], a[2], &pos, true);
+    return do_vector_at(a, true);
 }
 
-// The flags that are promises about how, which memory keeps by itself. RWF_NOWAIT: nothing here
-// waits for a disk, streams would have to be asked.
-#define RWF_HIPRI 1u
-#define RWF_DSYNC 2u
-#define RWF_SYNC  4u
-#define RWF_KNOWN (RWF_HIPRI | RWF_DSYNC | RWF_SYNC)
+// The flags that are promises about how, which memory keeps by itself, and RWF_APPEND. RWF_NOWAIT
+// is refused, as by Linux's files that cannot promise it: streams would have to be asked.
+#define RWF_HIPRI  1u
+#define RWF_DSYNC  2u
+#define RWF_SYNC   4u
+#define RWF_APPEND 16u
+#define RWF_KNOWN  (RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_APPEND)
 
 static s64 do_vector2(const u64 *a, bool write)
 {
-    u64 pos = a[3];
-    if ((u32)a[5] & ~RWF_KNOWN) {
-        return syscall_missing("preadv2, pwritev2: RWF_NOWAIT, RWF_APPEND and later", -EOPNOTSUPP);
+    struct rw_how how = {.own_pos = true, .pos = a[3]};
+    u32 flags = (u32)a[5];
+    if (flags & ~RWF_KNOWN) {
+        return syscall_missing("preadv2, pwritev2: RWF_NOWAIT and later", -EOPNOTSUPP);
     }
-    if ((s64)pos < -1) {
+    if ((s64)how.pos < -1) {
         return -EINVAL;
     }
-    return fd_io_vector((int)a[0], a[1], a[2], (s64)pos == -1 ? NULL : &pos, write);
+    how.own_pos = (s64)how.pos != -1;
+    how.append = write && (flags & RWF_APPEND);
+    return fd_io_vector((int)a[0], a[1], a[2], &how, write);
 }
 
 s64 sys_preadv2(const u64 *a)

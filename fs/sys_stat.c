@@ -42,6 +42,23 @@ static s64 stat_copy(struct inode *i, u64 user)
     return arch_copy_to_user((void *)user, &st, sizeof(st)) ? -EFAULT : 0;
 }
 
+// No file system here has handles: name_to_handle_at(2).
+s64 sys_name_to_handle_at(const u64 *a)
+{
+    u32 flags = (u32)a[4];
+    struct inode *i;
+    if (flags & ~(u32)(AT_SYMLINK_FOLLOW | AT_EMPTY_PATH)) {
+        return -EINVAL;
+    }
+    unsigned how = (flags & AT_SYMLINK_FOLLOW ? LOOKUP_FOLLOW : 0) |
+                   (flags & AT_EMPTY_PATH ? LOOKUP_EMPTY : 0);
+    s64 r = lookup_at((int)a[0], a[1], how, &i);
+    if (!r) {
+        inode_put(i);
+    }
+    return r ? r : -EOPNOTSUPP;
+}
+
 static s64 do_stat(int dirfd, u64 path, unsigned how, u64 user)
 {
     struct inode *i;

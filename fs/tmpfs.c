@@ -195,7 +195,7 @@ static ssize_t tmpfs_write_from(struct file *f, const void *buf, size_t n, u64 *
     struct inode *i = f->inode;
     ssize_t r;
     mutex_lock(&i->lock);
-    if (load_relaxed(&f->flags) & O_APPEND) {
+    if (*pos == POS_END || (load_relaxed(&f->flags) & O_APPEND)) {
         *pos = load_relaxed(&i->mapping.size_bytes);
     }
     size_t may = n ? write_within(*pos, n) : 0;

@@ -129,11 +129,11 @@ int mount_locked(struct inode *at, struct inode *root, const char *where)
     return 0;
 }
 
-// Length of the path up to d, the root's being 0; -1: d or an ancestor was removed, or too deep.
-static ssize_t dir_path_len(struct inode *d)
+// Length of the path up to d, root's being 0; -1: d or an ancestor was removed, or too deep.
+static ssize_t dir_path_len(struct inode *d, struct inode *root)
 {
     size_t len = 0;
-    for (; d != vfs_root; d = d->parent) {
+    for (; d != root && d != vfs_root; d = d->parent) {
         if (load_relaxed(&d->nlink) == 0 || !d->name || len > (1u << 20)) {
             return -1;
         }
@@ -142,16 +142,29 @@ static ssize_t dir_path_len(struct inode *d)
     return (ssize_t)len;
 }
 
-int dir_path_locked(struct inode *dir, char **out)
+// Where its path begins: at root if it is below that.
+static struct inode *dir_path_root(struct inode *d, struct inode *root)
 {
-    ssize_t len = dir_path_len(dir);
+    while (d != root && d != vfs_root && d->parent != d) {
+        d = d->parent;
+    }
+    return d == root ? root : vfs_root;
+}
+
+int dir_path_locked(struct inode *dir, struct inode *root, char **out, bool *unreachable)
+{
+    struct inode *top = dir_path_root(dir, root);
+    ssize_t len = dir_path_len(dir, top);
     char *path = len < 0 ? NULL : kmalloc((size_t)len + 2, GFP_KERNEL);
     if (!path) {
         return len < 0 ? -ENOENT : -ENOMEM;
     }
+    if (unreachable) {
+        *unreachable = top != root;
+    }
     path[0] = '/';
     path[max(len, (ssize_t)1)] = '\0';
-    for (char *end = path + len; dir != vfs_root; dir = dir->parent) {
+    for (char *end = path + len; dir != top; dir = dir->parent) {
         size_t n = strlen(dir->name);
         end -= n + 1;
         *end = '/';

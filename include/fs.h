@@ -33,9 +33,13 @@ struct inode_ops {
     // inode is what name stands for; the caller has checked its type, that it is no mount point
     // and, if it is a directory, that it is empty.
     int (*unlink)(struct inode *dir, const char *name, struct inode *inode);
-    // Move inode from name to name2, replacing `victim` (NULL: name2 does not exist).
+    // Move inode from name to name2, replacing `victim` (NULL: name2 does not exist). whiteout: a
+    // character device 0:0 is left in its place.
     int (*rename)(struct inode *dir, const char *name, struct inode *inode, struct inode *dir2,
-                  const char *name2, struct inode *victim);
+                  const char *name2, struct inode *victim, bool whiteout);
+    // The two names stand for each other's inode from now on.
+    int (*exchange)(struct inode *dir, const char *name, struct inode *inode, struct inode *dir2,
+                    const char *name2, struct inode *inode2);
     bool (*is_empty)(struct inode *dir);
     // Emit entries from cookie *pos on until the sink refuses; *pos is where to go on. The caller
     // emits "." and ".." (cookies 0 and 1).
@@ -75,6 +79,7 @@ struct inode {
     struct mapping mapping;                   // regular files: the page cache and the size
     struct inode *mounted; // [N] a directory covered by a mount: its root, counted
     bool is_root;          // [N] the root of a mount
+    bool linkable;         // [N] made without a name (O_TMPFILE), and may be given one
     struct inode *parent;  // [N] directories: counted; the root's is itself, not counted
     char *name;            // [N] directories: the name in parent; NULL: a root of its own
     _Atomic(struct inode_locks *) locks; // [a] set once; fs/filelock.c

@@ -13,8 +13,6 @@ struct iov_iter {
     const struct uapi_iovec *v; // the piece we are in
     size_t off;                 // in it
     size_t left;                // bytes to go, in it and those after it
-#define RW_MAX 0x7ffff000ul     // bytes a call moves at most, as on Linux
-
     enum iov_way way;
 };
 

@@ -59,10 +59,11 @@ struct task_ext {
 // Where relative paths begin and what new files may not have; one for the processes that CLONE_FS
 // made.
 struct fs_ctx {
-    atomic_int ref;    // [a] processes
-    atomic_uint umask; // [a]
-    struct mutex lock; // RANK_SLEEP_MISC
-    struct inode *cwd; // [F] counted; NULL: the root
+    atomic_int ref;     // [a] processes
+    atomic_uint umask;  // [a]
+    struct mutex lock;  // RANK_SLEEP_MISC
+    struct inode *cwd;  // [F] counted; NULL: the root of all paths
+    struct inode *root; // [F] counted: "/"; NULL: the root of all paths
 };
 
 // Signal actions; one for the processes that CLONE_SIGHAND without CLONE_THREAD made. Each of them
@@ -255,8 +256,8 @@ struct file *process_get_exe(struct process *p);    // file_put
 // closes files, which not every caller may do.
 struct file *process_get_file(struct process *p, int fd);
 int process_next_file(struct process *p, int fd, struct file **out);
-// The current directory; inode_put. The caller holds no RANK_SLEEP_MISC lock.
-struct inode *process_get_cwd(struct process *p);
+// The current directory, or the root; inode_put. The caller holds no RANK_SLEEP_MISC lock.
+struct inode *process_get_dir(struct process *p, bool root);
 
 // What can be said of a process and of one of its threads. Times in ns.
 struct process_look {

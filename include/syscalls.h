@@ -20,6 +20,10 @@ void syscall_init(void);
 // The name behind a number of this CPU's table; NULL: no such call.
 const char *syscall_name(u64 nr);
 
+// A structure that may grow, of which user mode has `size` bytes: what is missing is zero here,
+// what we do not know must be zero there. 0, -EFAULT, -E2BIG.
+int user_struct_read(void *to, u64 to_size, u64 user, u64 size);
+
 // One console line for the first use of each feature the kernel lacks; `what` must be a literal.
 // Returns err, so that a handler can end with: return syscall_missing("clone: fork", -ENOSYS);
 #define syscall_missing(what, err)                                                                 \

@@ -163,27 +163,13 @@ s64 sys_clone(const u64 *a)
 // The struct may grow: what we do not know must be zero.
 static int clone_args_read(u64 from, u64 size, struct uapi_clone_args *args)
 {
-    u8 rest;
-
     if (size > PAGE_SIZE) {
         return -E2BIG;
     }
     if (size < CLONE_ARGS_SIZE_MIN) {
         return -EINVAL;
     }
-    memset(args, 0, sizeof(*args));
-    if (arch_copy_from_user(args, (const void *)from, min(size, (u64)sizeof(*args)))) {
-        return -EFAULT;
-    }
-    for (u64 i = sizeof(*args); i < size; i++) {
-        if (arch_copy_from_user(&rest, (const void *)(from + i), 1)) {
-            return -EFAULT;
-        }
-        if (rest) {
-            return -E2BIG;
-        }
-    }
-    return 0;
+    return user_struct_read(args, sizeof(*args), from, size);
 }
 
 s64 sys_clone3(const u64 *a)

@@ -91,19 +91,20 @@ struct fs_ctx *process_get_fs(struct process *p)
     return c;
 }
 
-struct inode *process_get_cwd(struct process *p)
+struct inode *process_get_dir(struct process *p, bool root)
 {
     struct fs_ctx *c = process_get_fs(p);
-    struct inode *cwd;
+    struct inode *dir;
 
     if (!c) {
         return NULL;
     }
     mutex_lock(&c->lock);
-    cwd = c->cwd ? inode_get(c->cwd) : vfs_root_get();
+    dir = root ? c->root : c->cwd;
+    dir = dir ? inode_get(dir) : vfs_root_get();
     mutex_unlock(&c->lock);
     fs_ctx_put(c);
-    return cwd;
+    return dir;
 }
 
 // ns split in the proportion of the ticks; all user time while there were none.

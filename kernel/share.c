@@ -23,6 +23,7 @@ struct fs_ctx *fs_ctx_create(struct fs_ctx *from)
     if (from) {
         mutex_lock(&from->lock);
         c->cwd = from->cwd ? inode_get(from->cwd) : NULL;
+        c->root = from->root ? inode_get(from->root) : NULL;
         mutex_unlock(&from->lock);
     }
     return c;
@@ -38,9 +39,8 @@ void fs_ctx_put(struct fs_ctx *c)
 {
     // Acquire and release, as in process_put.
     if (c && atomic_fetch_sub(&c->ref, 1) == 1) {
-        if (c->cwd) {
-            inode_put(c->cwd);
-        }
+        inode_put(c->cwd);
+        inode_put(c->root);
         kfree(c);
     }
 }

@@ -39,6 +39,7 @@ static const struct strace_call calls[] = {
     {"rename", 'd', "ss"},
     {"renameat", 'd', "AsAs"},
     {"renameat2", 'd', "AsAsx"},
+    {"name_to_handle_at", 'd', "Asppx"},
     {"symlink", 'd', "ss"},
     {"symlinkat", 'd', "sAs"},
     {"link", 'd', "ss"},

@@ -5,9 +5,11 @@
 // Numbers no Linux has are logged once, all together.
 #include <arch/thread.h>
 #include <arch/trap.h>
+#include <arch/uaccess.h>
 #include <k/atomic.h>
 #include <k/errno.h>
 #include <k/printk.h>
+#include <k/string.h>
 #include <proc.h>
 #include <signal.h>
 #include <strace.h>
@@ -55,6 +57,25 @@ const char *syscall_name(u64 nr)
         }
     }
     return NULL;
+}
+
+int user_struct_read(void *to, u64 to_size, u64 user, u64 size)
+{
+    u8 rest;
+
+    memset(to, 0, to_size);
+    if (arch_copy_from_user(to, (const void *)user, min(size, to_size))) {
+        return -EFAULT;
+    }
+    for (u64 i = to_size; i < size; i++) {
+        if (arch_copy_from_user(&rest, (const void *)(user + i), 1)) {
+            return -EFAULT;
+        }
+        if (rest) {
+            return -E2BIG;
+        }
+    }
+    return 0;
 }
 
 static cold s64 syscall_unknown(u64 nr, struct trapframe *f)

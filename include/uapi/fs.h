@@ -32,6 +32,18 @@
 #define AT_EMPTY_PATH       0x1000
 #define AT_STATX_SYNC_TYPE  0x6000
 
+// openat2
+#define RESOLVE_NO_XDEV       0x01u
+#define RESOLVE_NO_MAGICLINKS 0x02u
+#define RESOLVE_NO_SYMLINKS   0x04u
+#define RESOLVE_BENEATH       0x08u
+#define RESOLVE_IN_ROOT       0x10u
+#define RESOLVE_CACHED        0x20u
+
+struct uapi_open_how {
+    u64 flags, mode, resolve;
+};
+
 #define RENAME_NOREPLACE 1
 #define RENAME_EXCHANGE  2
 #define RENAME_WHITEOUT  4
