@@ -71,10 +71,15 @@ void mt_unprepare(struct maple_prealloc *pre);
 // Give this CPU's reserve back to the node cache. Thread context. slab_drain_local calls it.
 void mt_drain_local(void);
 
+struct maple_gap {
+    u64 start;  // of the range found
+    u64 lo, hi; // the whole gap around it, also where it reaches out of the window
+};
+
 // Free-area search, O(log n): the lowest (highest) start of an empty range of `size` bytes that
 // lies in [min, max). 0 and *out, or -ENOMEM (also for size 0 or an empty window). Writer.
-int mt_gap_lowest(struct maple_tree *mt, u64 min, u64 max, u64 size, u64 *out);
-int mt_gap_highest(struct maple_tree *mt, u64 min, u64 max, u64 size, u64 *out);
+int mt_gap_lowest(struct maple_tree *mt, u64 min, u64 max, u64 size, struct maple_gap *out);
+int mt_gap_highest(struct maple_tree *mt, u64 min, u64 max, u64 size, struct maple_gap *out);
 
 // Nodes alive: in all trees, set aside in preallocs and reserves, and waiting for a grace period
 // (tests look for leaks: after mt_destroy, mt_drain_local and rcu_barrier a tree accounts for

@@ -71,6 +71,7 @@ struct mm {
     atomic_int users;                // [a] threads and transient users; the last one tears down
     atomic_int refs;        // [a] 1 for all users + lazy CPUs; the struct and root live until 0
     atomic_int tlb_pending; // [a] zaps that have cleared entries and not yet flushed
+    atomic_uint nr_homes;   // [a] threads that mm_add_thread has given a home
     struct rcu_head rcu;    // once refs is 0
 };
 
@@ -99,6 +100,9 @@ struct mm *mm_create(const struct mm_scheme *scheme);
 // Sleeps. mm/fork.c
 int mm_fork(struct mm *parent, struct mm **out);
 void mm_get(struct mm *mm); // one more user
+// t, which has not started, becomes one more thread of mm, a user: its home (mm_find_gap) is the
+// next one.
+void mm_add_thread(struct mm *mm, struct thread *t);
 void mm_put(struct mm *mm); // the last user unmaps everything (sleeps)
 // The scheduler's hook: interrupts off; NULL means a thread without an address space.
 void mm_switch(struct mm *prev, struct mm *next, unsigned cpu);

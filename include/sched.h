@@ -44,6 +44,7 @@ struct thread {
     atomic_uint switches_asked;           // times it blocked
     atomic_uint switches_forced;          // times it was put back on a queue
     struct mm *mm;                        // [self] address space; NULL: kernel thread
+    unsigned mm_home;                     // [self] where it maps first: mm_find_gap
     struct process *proc;                 // [I] NULL: kernel thread
     struct list wait_link;                // for the owner of the wait
     unsigned rcu_depth;                   // [self] DEBUG

@@ -18,6 +18,7 @@ struct fault;
 struct file;
 struct mm;
 struct page;
+struct vma_gap;
 
 enum vma_flag {
     VMA_READ = 1u << 0,
@@ -106,12 +107,18 @@ void vma_cache_init(void); // boot
 void vma_put(struct vma *v);
 long vma_nr_used(void); // for leak tests
 
+// Memory for a VMA, so that it need not be found under the edit lock; NULL: none. Sleeps.
+struct vma *vma_new(void);
+void vma_blank_free(struct vma *blank); // one that was not used, or NULL
+
 // ---- Writers: plan, then commit (mm/vma.c). All under the edit lock of e->mm. -------------------
 //
 //     vma_plan_cut(e, start, end)     everything in [start, end) is to go; what sticks out at
 //     either
 //                                     side is to be published again as a remnant
 //     vma_plan_add(e, &what)          publish this in the hole, joined with equal neighbours
+//     vma_plan_fill(e, &what, &gap)   both, for a stretch that vma_find_gap has found free: looks
+//                                     nothing up again
 //     vma_plan_ready(e)               allocate: the last step that can fail
 //     vma_commit(e)                   publish, then retire; a full barrier on return
 //     ... the caller zaps [e->start, e->end) and flushes ...
@@ -124,12 +131,14 @@ struct vma_spec {
     struct file *file; // a reference is taken
     const struct vma_ops *ops;
     u64 pgoff;
-    bool pending; // publish as VMA_PENDING until vma_commit_finish
+    bool pending;       // publish as VMA_PENDING until vma_commit_finish
+    struct vma **blank; // a blank VMA to use, taken away then; NULL: none
 };
 
 void vma_plan_init(struct edit *e, struct mm *mm);
 int vma_plan_cut(struct edit *e, vaddr_t start, vaddr_t end);
 int vma_plan_add(struct edit *e, const struct vma_spec *what);
+int vma_plan_fill(struct edit *e, const struct vma_spec *what, const struct vma_gap *gap);
 int vma_plan_ready(struct edit *e);
 void vma_plan_abort(struct edit *e);
 void vma_commit(struct edit *e);
@@ -149,9 +158,15 @@ struct vma *vma_find(struct mm *mm, vaddr_t addr);       // holds addr, or NULL
 struct vma *vma_find_first(struct mm *mm, vaddr_t addr); // first that ends after addr, or NULL
 struct vma *vma_find_prev(struct mm *mm, vaddr_t addr);  // last that starts before addr, or NULL
 
-// The highest free stretch of len bytes below mm->mmap_top. Leaves the guard gap below a growing
-// stack. 0 or -ENOMEM.
-int vma_find_gap(struct mm *mm, u64 len, vaddr_t *out);
+// A free stretch, and the VMAs that end where it starts and start where it ends, or NULL.
+struct vma_gap {
+    vaddr_t start;
+    struct vma *prev, *next;
+};
+
+// The highest free stretch of len bytes below top. Leaves the guard gap below a growing stack. 0 or
+// -ENOMEM.
+int vma_find_gap(struct mm *mm, vaddr_t top, u64 len, struct vma_gap *out);
 
 #define STACK_GUARD_GAP (256 * PAGE_SIZE)
 #define MMAP_MIN_ADDR   (16 * PAGE_SIZE)

@@ -87,8 +87,7 @@ static s64 clone_thread(const struct clone_request *rq)
     if (!child) {
         return -ENOMEM;
     }
-    child->thread->mm = self->mm;
-    mm_get(self->mm);
+    mm_add_thread(self->mm, child->thread);
     err = clone_registers(rq, child);
     if (!err) {
         err = task_publish(child);

@@ -12,7 +12,7 @@
 
 struct gap_search {
     u64 min, max, size;
-    u64 start; // the answer
+    struct maple_gap found;
 };
 
 // The part of [lo, hi) that lies in the window is large enough.
@@ -49,7 +49,7 @@ static bool search_lowest(struct gap_search *q, struct maple_node *n, u64 lo, u6
             continue;
         }
         if (n->level == 0) {
-            q->start = max(start, q->min);
+            q->found = (struct maple_gap){max(start, q->min), start, slot_end(n, i, hi)};
             return true;
         }
         if (search_lowest(q, child_get(n, i), start, slot_end(n, i, hi))) {
@@ -71,7 +71,7 @@ static bool search_highest(struct gap_search *q, struct maple_node *n, u64 lo, u
             continue;
         }
         if (n->level == 0) {
-            q->start = min(end, q->max) - q->size;
+            q->found = (struct maple_gap){min(end, q->max) - q->size, slot_start(n, i, lo), end};
             return true;
         }
         if (search_highest(q, child_get(n, i), slot_start(n, i, lo), end)) {
@@ -88,7 +88,7 @@ static bool search_begin(struct maple_tree *mt, struct gap_search *q)
     return q->size > 0 && q->min < q->max && q->max - q->min >= q->size;
 }
 
-int mt_gap_lowest(struct maple_tree *mt, u64 min, u64 max, u64 size, u64 *out)
+int mt_gap_lowest(struct maple_tree *mt, u64 min, u64 max, u64 size, struct maple_gap *out)
 {
     struct gap_search q = {.min = min, .max = max, .size = size};
     struct maple_node *root = root_get(mt);
@@ -96,15 +96,15 @@ int mt_gap_lowest(struct maple_tree *mt, u64 min, u64 max, u64 size, u64 *out)
     if (!search_begin(mt, &q)) {
         return -ENOMEM;
     }
-    q.start = q.min; // an empty tree is one gap
+    q.found = (struct maple_gap){q.min, 0, mt->limit}; // an empty tree is one gap
     if (root != NULL && !search_lowest(&q, root, 0, mt->limit)) {
         return -ENOMEM;
     }
-    *out = q.start;
+    *out = q.found;
     return 0;
 }
 
-int mt_gap_highest(struct maple_tree *mt, u64 min, u64 max, u64 size, u64 *out)
+int mt_gap_highest(struct maple_tree *mt, u64 min, u64 max, u64 size, struct maple_gap *out)
 {
     struct gap_search q = {.min = min, .max = max, .size = size};
     struct maple_node *root = root_get(mt);
@@ -112,10 +112,10 @@ int mt_gap_highest(struct maple_tree *mt, u64 min, u64 max, u64 size, u64 *out)
     if (!search_begin(mt, &q)) {
         return -ENOMEM;
     }
-    q.start = q.max - size; // an empty tree is one gap
+    q.found = (struct maple_gap){q.max - size, 0, mt->limit}; // an empty tree is one gap
     if (root != NULL && !search_highest(&q, root, 0, mt->limit)) {
         return -ENOMEM;
     }
-    *out = q.start;
+    *out = q.found;
     return 0;
 }

@@ -206,9 +206,12 @@ static void splice_publish(struct maple_tree *mt, struct path *p, const struct s
 bool leaf_store(struct maple_tree *mt, struct maple_prealloc *pre, struct path *p, u64 start,
                 u64 end, void *entry)
 {
-    struct splice s = {.leaf = p->node[0], .hi = path_node_hi(mt, p, 0)};
+    struct splice s; // of which what is used is set
     unsigned j = p->idx[0];
     u64 last_end = p->hi;
+
+    s.leaf = p->node[0];
+    s.hi = path_node_hi(mt, p, 0);
 
     if (end > s.hi) {
         return false;

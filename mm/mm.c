@@ -130,12 +130,25 @@ void mm_put(struct mm *mm)
     mm_drop_ref(mm);
 }
 
+void mm_add_thread(struct mm *mm, struct thread *t)
+{
+    mm_get(mm);
+    t->mm = mm;
+    t->mm_home = fetch_add_relaxed(&mm->nr_homes, 1) + 1;
+}
+
+unsigned mm_home(void)
+{
+    return current_thread()->mm_home;
+}
+
 void mm_activate(struct mm *mm)
 {
     unsigned long flags = irq_save();
     struct thread *self = current_thread();
     struct mm *prev = self->mm;
     self->mm = mm;
+    self->mm_home = 0;
     mm_switch(prev, mm, cpu_id());
     irq_restore(flags);
 }

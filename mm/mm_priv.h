@@ -62,6 +62,10 @@ void edit_end(struct edit *e);
 void edit_zap_hole(struct edit *e);
 // cut + ready + commit + zap + finish: unmap [start, end). The edit lock is held. 0 or -ENOMEM.
 int unmap_locked(struct mm *mm, vaddr_t start, vaddr_t end);
+// The current thread's number among those of its address space: 0 for the first. See mm_find_gap.
+unsigned mm_home(void);
+// Where a mapping of len bytes goes that may go anywhere. The edit lock is held. 0 or -ENOMEM.
+int mm_find_gap(struct mm *mm, u64 len, struct vma_gap *gap);
 // cut + add + ready + commit + zap + finish: publish `what`, replacing what is there.
 int map_locked(struct mm *mm, const struct vma_spec *what);
 // May another n pages be mapped (limits, overcommit, VMA count)? 0 or -ENOMEM; -EAGAIN: not locked,

@@ -422,7 +422,9 @@ static s64 remap_locked(struct remap *r, struct vma_spec *v)
         struct vma *there = vma_find_first(r->mm, r->new_addr);
         if (!(r->flags & MREMAP_DONTUNMAP) || r->new_addr < MMAP_MIN_ADDR ||
             (there && there->start < r->new_addr + r->new_len)) {
-            err = vma_find_gap(r->mm, r->new_len, &r->new_addr);
+            struct vma_gap gap;
+            err = mm_find_gap(r->mm, r->new_len, &gap);
+            r->new_addr = err ? 0 : gap.start;
         } else {
             err = 0;
         }

@@ -268,6 +268,9 @@ void tlb_add_table(struct tlb_batch *b, struct page *table)
 void tlb_flush(struct tlb_batch *b)
 {
     struct page *p, *tmp;
+    if (b->start == b->end && b->nr_pages + b->nr_shared + b->nr_tables == 0) {
+        return; // a batch that never met an entry
+    }
     yield_point("flush");
     if (b->start != b->end) {
         tlb_shoot(b->mm, b->start, b->end, b->nr_tables > 0);

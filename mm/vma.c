@@ -71,11 +71,28 @@ void vma_put(struct vma *v)
     }
 }
 
-static struct vma *vma_new(struct mm *mm, const struct vma_spec *s)
+struct vma *vma_new(void)
 {
-    struct vma *v = kmem_cache_alloc(vma_cache, GFP_KERNEL | GFP_ZERO);
-    if (!v) {
-        return NULL;
+    return kmem_cache_alloc(vma_cache, GFP_KERNEL);
+}
+
+void vma_blank_free(struct vma *blank)
+{
+    if (blank) {
+        kmem_cache_free(vma_cache, blank);
+    }
+}
+
+static struct vma *vma_make(struct mm *mm, const struct vma_spec *s)
+{
+    struct vma *v = s->blank ? *s->blank : NULL;
+    if (v) {
+        *s->blank = NULL;
+    } else {
+        v = vma_new();
+        if (!v) {
+            return NULL;
+        }
     }
     v->start = s->start;
     v->end = s->end;
@@ -89,6 +106,7 @@ static struct vma *vma_new(struct mm *mm, const struct vma_spec *s)
     v->entry[0] = pte_set_accessed(pte_make(0, vma_prot(s->flags, false)));
     v->entry[1] = pte_set_accessed(pte_make(0, vma_prot(s->flags, true)));
     v->ref = 1;
+    v->scheme_word = 0;
     list_init(&v->i_mmap_link);
     list_init(&v->edit_link);
     return v;
@@ -148,7 +166,7 @@ void vma_plan_init(struct edit *e, struct mm *mm)
 
 static int plan_fresh(struct edit *e, const struct vma_spec *s)
 {
-    struct vma *v = vma_new(e->mm, s), *at;
+    struct vma *v = vma_make(e->mm, s), *at;
     if (!v) {
         return -ENOMEM;
     }
@@ -203,6 +221,9 @@ int vma_plan_cut(struct edit *e, vaddr_t start, vaddr_t end)
                 return err;
             }
         }
+        if (v->end >= end) {
+            break;
+        }
     }
     e->erase = e->occupied;
     return 0;
@@ -230,10 +251,9 @@ static bool plan_swallow_remnant(struct edit *e, struct vma_spec *s, bool left)
     return false;
 }
 
-// The same with a neighbour in the tree that the cut did not touch.
-static void plan_swallow_neighbour(struct edit *e, struct vma_spec *s, bool left)
+// The same with v, a neighbour in the tree, or NULL.
+static void plan_swallow_neighbour(struct edit *e, struct vma_spec *s, struct vma *v, bool left)
 {
-    struct vma *v = left ? vma_find_prev(e->mm, s->start) : vma_find(e->mm, s->end);
     struct vma_spec n;
     if (!v || !list_empty(&v->edit_link)) {
         return; // none, or cut already
@@ -255,14 +275,24 @@ int vma_plan_add(struct edit *e, const struct vma_spec *what)
 {
     struct vma_spec s = *what;
     if (!plan_swallow_remnant(e, &s, true)) {
-        plan_swallow_neighbour(e, &s, true);
+        plan_swallow_neighbour(e, &s, vma_find_prev(e->mm, s.start), true);
     }
     if (!plan_swallow_remnant(e, &s, false)) {
-        plan_swallow_neighbour(e, &s, false);
+        plan_swallow_neighbour(e, &s, vma_find(e->mm, s.end), false);
     }
     if (s.start <= e->start && s.end >= e->end) {
         e->erase = false; // nothing of the hole stays empty
     }
+    return plan_fresh(e, &s);
+}
+
+int vma_plan_fill(struct edit *e, const struct vma_spec *what, const struct vma_gap *gap)
+{
+    struct vma_spec s = *what;
+    e->start = s.start;
+    e->end = s.end;
+    plan_swallow_neighbour(e, &s, gap->prev, true);
+    plan_swallow_neighbour(e, &s, gap->next, false);
     return plan_fresh(e, &s);
 }
 
@@ -373,7 +403,7 @@ int vma_fork(const struct vma *v, struct mm *to)
     struct vma_spec s;
     vma_to_spec(v, &s);
     s.flags &= ~(u32)(VMA_LOCKED | VMA_LOCKONFAULT);
-    struct vma *c = vma_new(to, &s);
+    struct vma *c = vma_make(to, &s);
     if (!c) {
         return -ENOMEM;
     }
@@ -388,23 +418,25 @@ int vma_fork(const struct vma *v, struct mm *to)
     return 0;
 }
 
-int vma_find_gap(struct mm *mm, u64 len, vaddr_t *out)
+int vma_find_gap(struct mm *mm, vaddr_t top, u64 len, struct vma_gap *out)
 {
     struct maple_tree *mt = mm_tree(mm, 0);
-    vaddr_t top = mm->mmap_top;
+    struct maple_gap g;
     for (;;) {
-        int err = mt_gap_highest(mt, MMAP_MIN_ADDR, top, len, out);
+        int err = mt_gap_highest(mt, MMAP_MIN_ADDR, top, len, &g);
         if (err) {
             return err;
         }
-        struct vma *next = vma_find_first(mm, *out + len);
-        u64 keep = next && (next->flags & VMA_GROWSDOWN) ? STACK_GUARD_GAP : 0;
-        if (!next || next->start - (*out + len) >= keep) {
+        u64 room = g.hi - (g.start + len);
+        struct vma *next = room < STACK_GUARD_GAP ? vma_find(mm, g.hi) : NULL;
+        if (!next || !(next->flags & VMA_GROWSDOWN)) {
+            out->start = g.start;
+            out->prev = g.start == g.lo && g.lo > 0 ? vma_find(mm, g.lo - 1) : NULL;
+            out->next = room == 0 ? next : NULL;
             return 0;
         }
         // Too near to a growing stack: lower in this hole, or else in those below the VMA that ends
         // it.
-        struct vma *prev = vma_find_prev(mm, *out + len);
-        top = max(next->start - min(next->start, keep), prev ? prev->end : 0);
+        top = max(g.hi - min(g.hi, STACK_GUARD_GAP), g.lo);
     }
 }

@@ -153,7 +153,8 @@ static void test_spans(void **state)
 
 static void test_boundaries(void **state)
 {
-    u64 limit = ~0ull, start, end, out;
+    u64 limit = ~0ull, start, end;
+    struct maple_gap out;
     struct maple_prealloc pre = {0};
 
     (void)state;
@@ -163,9 +164,9 @@ static void test_boundaries(void **state)
     assert_null(mt_next_rcu(&tree, 0, NULL, NULL));
     assert_null(mt_prev_rcu(&tree, ~0ull, NULL, NULL));
     assert_int_equal(mt_gap_lowest(&tree, 0, ~0ull, ~0ull, &out), 0);
-    assert_int_equal(out, 0);
+    assert_int_equal(out.start, 0);
     assert_int_equal(mt_gap_highest(&tree, 10, 20, 4, &out), 0);
-    assert_int_equal(out, 16);
+    assert_int_equal(out.start, 16);
     assert_int_equal(mt_gap_lowest(&tree, 10, 20, 11, &out), -ENOMEM);
     assert_int_equal(mt_gap_lowest(&tree, 20, 10, 1, &out), -ENOMEM);
     assert_int_equal(mt_gap_highest(&tree, 10, 20, 0, &out), -ENOMEM);
@@ -185,9 +186,9 @@ static void test_boundaries(void **state)
     mt_store(&tree, &pre, limit - 1, limit, NULL);
     mt_store(&tree, &pre, 0, 1, NULL);
     assert_int_equal(mt_gap_lowest(&tree, 0, ~0ull, 1, &out), 0);
-    assert_int_equal(out, 0);
+    assert_int_equal(out.start, 0);
     assert_int_equal(mt_gap_highest(&tree, 0, ~0ull, 1, &out), 0);
-    assert_int_equal(out, limit - 1);
+    assert_int_equal(out.start, limit - 1);
     assert_null(mt_check(&tree));
     mt_store(&tree, &pre, 0, limit, NULL);
     assert_null(root_get(&tree));

@@ -406,15 +406,17 @@ static int oracle_gap(unsigned len, unsigned top)
 
 static void check_gap(unsigned len, unsigned top)
 {
-    vaddr_t at = 0;
+    struct vma_gap gap = {0};
     int want_cell = oracle_gap(len, top);
-    int err = vma_find_gap(&mm, (u64)len * PAGE_SIZE, &at);
+    int err = vma_find_gap(&mm, mm.mmap_top, (u64)len * PAGE_SIZE, &gap);
 
     if (want_cell < 0) {
         assert_int_equal(err, -ENOMEM);
     } else {
         assert_int_equal(err, 0);
-        assert_int_equal(at, addr_of((unsigned)want_cell));
+        assert_int_equal(gap.start, addr_of((unsigned)want_cell));
+        assert_ptr_equal(gap.prev, vma_find(&mm, gap.start - 1));
+        assert_ptr_equal(gap.next, vma_find(&mm, gap.start + (u64)len * PAGE_SIZE));
     }
 }
 
