@@ -7,7 +7,7 @@
 // that had something goes back to its end, to be asked again next time.
 //
 // Locks, outermost first:
-//     graph_lock    adding an epoll to an epoll: the graph must stay free of circles and shallow
+//     graph_lock    fs/epoll_graph.c: what epolls in epolls may look like
 //     ep->lock      (sleeps) the items; held while files are asked
 //     links_lock    (spins) file->watched, the items of one file
 //     q->lock of a watched file, in a wake-up:
@@ -15,8 +15,9 @@
 //
 // Epolls in epolls. An inner epoll's wake-up takes the locks of the outer one inside its own;
 // asking an inner one takes its ep->lock inside the outer's. Both orders follow the graph, which
-// has no circle, so there is no deadlock; to show it to the rank checker each one's locks are
-// ranked by its level: 0 for one that watches no epoll, else one more than the highest it watches.
+// has no circle, so there is no deadlock. The rank checker cannot see the graph: it takes
+// RANK_EPOLL and RANK_EPOLL_WAIT for their own inner ranks. (Ranks by an epoll's height, which is
+// what was here first, changed under those who held the locks.)
 //
 // The end of a file. An item holds no reference to its file: closing the last descriptor must end
 // the watching (epoll(7), question 6). file_put's last put calls epoll_file_gone, which removes the
@@ -29,9 +30,9 @@
 #include <k/assert.h>
 #include <k/string.h>
 #include <proc.h>
-#include <sched.h>
 #include <signal.h>
 #include <syscalls.h>
+#include "epoll_priv.h"
 #include "poll_priv.h"
 
 #define EPOLL_CTL_ADD 1
@@ -46,57 +47,15 @@
 #define EPOLL_ALWAYS   (POLLERR | POLLHUP)
 #define EXCLUSIVE_OK   (POLLIN | POLLOUT | EPOLL_ALWAYS | EPOLLEXCLUSIVE | EPOLLWAKEUP | EPOLLET)
 
-#define LEVEL_MAX     5u
 #define BUCKETS_FIRST 8u
 #define EVENTS_MAX    (INT32_MAX / sizeof(struct epoll_event))
-
-struct epoll_event {
-    u32 events;
-    u64 data;
-} ARCH_EPOLL_PACKED;
-
-struct epoll {
-    atomic_int ref;             // the open file, and epoll_file_gone's
-    struct mutex lock;          // RANK_EPOLL and on, by level
-    struct list *buckets;       // [lock] items by file and descriptor
-    unsigned nr_buckets;        // [lock] a power of two
-    unsigned nr_items;          // [lock]
-    struct file *file;          // [I] not counted: itself
-    unsigned level;             // [graph_lock]
-    struct spinlock ready_lock; // RANK_EPOLL_WAIT and on, by level
-    struct list ready;          // [ready_lock]
-    struct waitq wait;          // epoll_wait
-    struct waitq poll_wait;     // who polls this epoll
-};
-
-struct item_watch {
-    struct watcher watcher;
-    struct epitem *item;
-    struct waitq *q; // NULL: not used
-};
-
-struct epitem {
-    struct list hash_link;  // [ep->lock]
-    struct epoll *ep;       // [I]
-    struct file *file;      // [I] not counted; see above
-    int fd;                 // [I]
-    struct epitem *next;    // [links_lock] of the same file
-    atomic_uint events;     // [a] wanted; written under ep->lock
-    u64 data;               // [ep->lock]
-    bool queued;            // [ready_lock] on the ready list, or on its way through epoll_collect
-    struct list ready_link; // [ready_lock]
-    unsigned nr_watches;    // [ep->lock]
-    struct item_watch watch[QUEUES_PER_FILE];
-};
 
 struct item_pollq {
     struct pollq pollq;
     struct epitem *item;
 };
 
-static struct mutex graph_lock = MUTEX_INIT(graph_lock, RANK_EPOLL_GRAPH);
-static struct spinlock links_lock = SPINLOCK_INIT(RANK_SPIN_MISC);
-static const struct file_ops epoll_fops;
+struct spinlock epoll_links_lock = SPINLOCK_INIT(RANK_SPIN_MISC);
 
 static void epoll_put(struct epoll *ep)
 {
@@ -107,7 +66,6 @@ static void epoll_put(struct epoll *ep)
 }
 
 // ---- The ready list
-// -----------------------------------------------------------------------------------
 
 // Put it on the list; false: it was there.
 static bool item_queue(struct epitem *it)
@@ -240,6 +198,7 @@ static unsigned epoll_poll(struct file *f, struct pollq *pt)
     mutex_lock(&ep->lock);
     ready_splice(ep, &todo, &ep->ready);
     while (!events && (it = ready_take(ep, &todo))) {
+        cond_resched();
         if (item_poll(it)) {
             item_queue(it);
             events = POLLIN | POLLRDNORM;
@@ -253,7 +212,6 @@ static unsigned epoll_poll(struct file *f, struct pollq *pt)
 }
 
 // ---- Items
-// --------------------------------------------------------------------------------------------
 
 static struct list *item_bucket(const struct epoll *ep, const struct file *f, int fd)
 {
@@ -304,15 +262,15 @@ static void epoll_grow_locked(struct epoll *ep)
 
 static void item_link(struct epitem *it)
 {
-    spin_lock(&links_lock);
+    spin_lock(&epoll_links_lock);
     it->next = load_relaxed(&it->file->watched);
     store_relaxed(&it->file->watched, it);
-    spin_unlock(&links_lock);
+    spin_unlock(&epoll_links_lock);
 }
 
 static void item_unlink(struct epitem *it)
 {
-    spin_lock(&links_lock);
+    spin_lock(&epoll_links_lock);
     struct epitem *p = load_relaxed(&it->file->watched);
     if (p == it) {
         store_relaxed(&it->file->watched, it->next);
@@ -322,7 +280,7 @@ static void item_unlink(struct epitem *it)
         }
         p->next = it->next;
     }
-    spin_unlock(&links_lock);
+    spin_unlock(&epoll_links_lock);
 }
 
 static void item_remove_locked(struct epitem *it)
@@ -342,10 +300,15 @@ static void item_remove_locked(struct epitem *it)
     kfree(it);
 }
 
-static int item_add_locked(struct epoll *ep, struct file *f, int fd, const struct epoll_event *ev)
+static int item_add_locked(struct epoll *ep, struct file *f, int fd, const struct epoll_event *ev,
+                           bool graph_locked)
 {
-    if (item_find_locked(ep, f, fd)) {
-        return -EEXIST;
+    int err = item_find_locked(ep, f, fd) ? -EEXIST : 0;
+    if (!err && is_epoll(f)) {
+        err = epoll_circle_check(ep, f->private);
+    }
+    if (err) {
+        return err;
     }
     struct epitem *it = kzalloc(sizeof(*it), GFP_KERNEL);
     if (!it) {
@@ -362,6 +325,11 @@ static int item_add_locked(struct epoll *ep, struct file *f, int fd, const struc
     list_add_tail(item_bucket(ep, f, fd), &it->hash_link);
     ep->nr_items++;
     item_link(it);
+    err = epoll_ways_check(it, graph_locked);
+    if (err) {
+        item_remove_locked(it);
+        return err;
+    }
     struct item_pollq pq = {.pollq.queue = item_pollq_queue, .item = it};
     if (f->ops->poll(f, &pq.pollq) & load_relaxed(&it->events) & ~EPOLL_HOW) {
         item_queue(it);
@@ -388,23 +356,23 @@ static int item_change_locked(struct epitem *it, const struct epoll_event *ev)
 void epoll_file_gone(struct file *f)
 {
     for (;;) {
-        spin_lock(&links_lock);
+        spin_lock(&epoll_links_lock);
         struct epitem *it = load_relaxed(&f->watched);
         struct epoll *ep = it ? it->ep : NULL;
         if (ep) {
             fetch_add_relaxed(&ep->ref, 1);
         }
-        spin_unlock(&links_lock);
+        spin_unlock(&epoll_links_lock);
         if (!ep) {
             return;
         }
         mutex_lock(&ep->lock);
-        spin_lock(&links_lock); // has the epoll removed it meanwhile?
+        spin_lock(&epoll_links_lock); // has the epoll removed it meanwhile?
         struct epitem *p = load_relaxed(&f->watched);
         while (p && p->ep != ep) {
             p = p->next;
         }
-        spin_unlock(&links_lock);
+        spin_unlock(&epoll_links_lock);
         if (p) {
             item_remove_locked(p);
         }
@@ -413,56 +381,7 @@ void epoll_file_gone(struct file *f)
     }
 }
 
-// ---- Epolls in epolls
-// -----------------------------------------------------------------------------
-
-// links_lock held. How many epolls stand above this one; more than LEVEL_MAX: too many, or `inner`
-// is among them.
-static unsigned height_locked(const struct epoll *ep, const struct epoll *inner)
-{
-    unsigned height = 0;
-    if (ep == inner) {
-        return LEVEL_MAX + 1;
-    }
-    for (struct epitem *it = load_relaxed(&ep->file->watched); it; it = it->next) {
-        unsigned above = height_locked(it->ep, inner) + 1;
-        height = max(height, above);
-        if (height > LEVEL_MAX) {
-            break;
-        }
-    }
-    return height;
-}
-
-static void raise_locked(struct epoll *ep, unsigned level)
-{
-    if (ep->level >= level) {
-        return;
-    }
-    ep->level = level;
-    ep->lock.rank = (u16)(RANK_EPOLL + LEVEL_MAX - level);
-    ep->ready_lock.rank = (u16)(RANK_EPOLL_WAIT + level);
-    ep->wait.lock.rank = ep->poll_wait.lock.rank = ep->ready_lock.rank;
-    for (struct epitem *it = load_relaxed(&ep->file->watched); it; it = it->next) {
-        raise_locked(it->ep, level + 1);
-    }
-}
-
-// ep is to watch inner.
-static int graph_check(struct epoll *ep, struct epoll *inner)
-{
-    int err = -ELOOP;
-    spin_lock(&links_lock);
-    if (inner->level + 1 + height_locked(ep, inner) <= LEVEL_MAX) {
-        raise_locked(ep, inner->level + 1);
-        err = 0;
-    }
-    spin_unlock(&links_lock);
-    return err;
-}
-
 // ---- The calls
-// --------------------------------------------------------------------------------------
 
 static void epoll_release(struct file *f)
 {
@@ -479,9 +398,11 @@ static void epoll_release(struct file *f)
     epoll_put(ep);
 }
 
-static const struct file_ops epoll_fops = {
+const struct file_ops epoll_fops = {
     .poll = epoll_poll,
     .release = epoll_release,
+    .stream = true,
+    .seek_stays = true,
 };
 
 static s64 do_epoll_create(u32 flags)
@@ -499,7 +420,7 @@ static s64 do_epoll_create(u32 flags)
     store_relaxed(&ep->ref, 1);
     ep->buckets = b;
     ep->nr_buckets = BUCKETS_FIRST;
-    mutex_init(&ep->lock, RANK_EPOLL_LAST);
+    mutex_init(&ep->lock, RANK_EPOLL);
     spin_init(&ep->ready_lock, RANK_EPOLL_WAIT);
     list_init(&ep->ready);
     waitq_init(&ep->wait);
@@ -524,24 +445,33 @@ s64 sys_epoll_create1(const u64 *a)
     return do_epoll_create((u32)a[0]);
 }
 
+static int epoll_add(struct epoll *ep, struct file *f, int fd, const struct epoll_event *ev)
+{
+    int err = -EAGAIN;
+    for (bool graph = is_epoll(f); err == -EAGAIN; graph = true) {
+        if (graph) {
+            epoll_graph_lock();
+        }
+        mutex_lock(&ep->lock);
+        err = item_add_locked(ep, f, fd, ev, graph);
+        mutex_unlock(&ep->lock);
+        if (graph) {
+            epoll_graph_unlock();
+        }
+    }
+    return err;
+}
+
 static int epoll_change(struct epoll *ep, int op, struct file *f, int fd,
                         const struct epoll_event *ev)
 {
-    bool nested = op == EPOLL_CTL_ADD && f->ops == &epoll_fops;
     int err = 0;
-    if (nested) {
-        mutex_lock(&graph_lock);
-        err = graph_check(ep, f->private);
-        if (err) {
-            mutex_unlock(&graph_lock);
-            return err;
-        }
+    if (op == EPOLL_CTL_ADD) {
+        return epoll_add(ep, f, fd, ev);
     }
     mutex_lock(&ep->lock);
-    struct epitem *it = op == EPOLL_CTL_ADD ? NULL : item_find_locked(ep, f, fd);
-    if (op == EPOLL_CTL_ADD) {
-        err = item_add_locked(ep, f, fd, ev);
-    } else if (!it) {
+    struct epitem *it = item_find_locked(ep, f, fd);
+    if (!it) {
         err = -ENOENT;
     } else if (op == EPOLL_CTL_MOD) {
         err = item_change_locked(it, ev);
@@ -549,9 +479,6 @@ static int epoll_change(struct epoll *ep, int op, struct file *f, int fd,
         item_remove_locked(it);
     }
     mutex_unlock(&ep->lock);
-    if (nested) {
-        mutex_unlock(&graph_lock);
-    }
     return err;
 }
 
@@ -561,11 +488,11 @@ static int epoll_ctl_check(const struct file *epf, int op, const struct file *f,
     if (!f->ops->poll) {
         return -EPERM; // always ready: nothing to wait for
     }
-    if (f == epf || epf->ops != &epoll_fops) {
+    if (f == epf || !is_epoll(epf)) {
         return -EINVAL;
     }
     if (op != EPOLL_CTL_DEL && (ev->events & EPOLLEXCLUSIVE)) {
-        if (op == EPOLL_CTL_MOD || f->ops == &epoll_fops || (ev->events & ~EXCLUSIVE_OK)) {
+        if (op == EPOLL_CTL_MOD || is_epoll(f) || (ev->events & ~EXCLUSIVE_OK)) {
             return -EINVAL;
         }
     }
@@ -628,7 +555,7 @@ static s64 do_epoll_wait(int fd, u64 user, s32 max_events, u64 deadline)
         return -EBADF;
     }
     s64 r = -EINVAL;
-    if (f->ops == &epoll_fops) {
+    if (is_epoll(f)) {
         r = epoll_wait_until(f->private, user, (unsigned)max_events, deadline);
     }
     file_put(f);

@@ -114,6 +114,8 @@ static const struct file_ops eventfd_fops = {
     .write = eventfd_write,
     .poll = eventfd_poll,
     .release = eventfd_release,
+    .stream = true,
+    .seek_stays = true,
 };
 
 static s64 do_eventfd(u32 count, u32 flags)

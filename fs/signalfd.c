@@ -195,6 +195,8 @@ static const struct file_ops signalfd_fops = {
     .read = signalfd_read,
     .poll = signalfd_poll,
     .release = signalfd_release,
+    .stream = true,
+    .seek_stays = true,
 };
 
 static s64 signalfd_new(u64 set, u32 flags)

@@ -333,7 +333,7 @@ s64 sys_lseek(const u64 *a)
         r = seek_target(f, (s64)a[1], (unsigned)a[2]);
         f->pos = r >= 0 ? (u64)r : f->pos;
         mutex_unlock(&f->pos_lock);
-    } else if (!f->ops->stream) {
+    } else if (!f->ops->stream || f->ops->seek_stays) {
         r = 0; // /dev/null and its like have no position
     }
     file_put(f);

@@ -127,6 +127,8 @@ static const struct file_ops timerfd_fops = {
     .read = timerfd_read,
     .poll = timerfd_poll,
     .release = timerfd_release,
+    .stream = true,
+    .seek_stays = true,
 };
 
 s64 sys_timerfd_create(const u64 *a)

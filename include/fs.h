@@ -109,7 +109,8 @@ struct file_ops {
     ssize_t (*writev)(struct file *, const struct uapi_iovec *v, u64 nr);
     // Optional: write from kernel memory, for sendfile. pos_lock is not held; *pos is the caller's.
     ssize_t (*write_kernel)(struct file *, const void *buf, size_t n, u64 *pos);
-    bool stream; // no position: lseek, pread and pwrite say -ESPIPE
+    bool stream;     // no position: lseek, pread and pwrite say -ESPIPE
+    bool seek_stays; // but lseek says 0, as Linux has it for eventfd and its kin
 };
 
 struct file {
