@@ -159,9 +159,7 @@ static struct process *child_process(const struct clone_request *rq)
     if (rq->flags & CLONE_CLEAR_SIGHAND) {
         sighand_clear(p->sighand);
     }
-    if (rq->flags & CLONE_VM) {
-        store_relaxed(&p->membarrier_registered, load_relaxed(&from->membarrier_registered));
-    }
+    store_relaxed(&p->membarrier_registered, load_relaxed(&from->membarrier_registered));
     p->exit_signal = (u8)rq->exit_signal;
     return p;
 }
@@ -275,13 +273,10 @@ s64 sys_unshare(const u64 *a)
 // --- The call ------------------------------------------------------------------------------------
 
 // The number where user mode wants it: in our memory, and in the child's.
-static void ids_write(const struct clone_request *rq, struct task_ext *child, s32 pid, int pidfd)
+static void ids_write(const struct clone_request *rq, struct task_ext *child, s32 pid)
 {
     if (rq->flags & CLONE_PARENT_SETTID) {
         arch_copy_to_user((void *)rq->parent_tid, &pid, sizeof(pid)); // Linux ignores errors, too
-    }
-    if (rq->flags & CLONE_PIDFD) {
-        arch_copy_to_user((void *)rq->pidfd, &pidfd, sizeof(pidfd));
     }
     if (rq->flags & CLONE_CHILD_SETTID) {
         mm_copy_to(child->thread->mm, rq->child_tid, &pid, sizeof(pid));
@@ -296,12 +291,12 @@ static int child_publish(const struct clone_request *rq, struct task_ext *child,
     return process_publish(child, sibling, multi_seq);
 }
 
-// Everything is there but the number. The pidfd is in the table before the process is in its own:
-// that cannot be taken back, while a descriptor can.
+// Everything is there but the number. The pidfd is in the table, and told, before the process is in
+// its own: that cannot be taken back, while a descriptor can.
 static s64 child_start(const struct clone_request *rq, struct task_ext *child, u64 multi_seq)
 {
     struct vfork *v = child->vfork;
-    int pidfd = -1, err;
+    int pidfd = -1, err = 0;
     s32 pid;
 
     if (rq->flags & CLONE_PIDFD) {
@@ -309,8 +304,11 @@ static s64 child_start(const struct clone_request *rq, struct task_ext *child, u
         if (pidfd < 0) {
             return pidfd;
         }
+        err = arch_copy_to_user((void *)rq->pidfd, &pidfd, sizeof(pidfd)) ? -EFAULT : 0;
     }
-    err = child_publish(rq, child, multi_seq);
+    if (!err) {
+        err = child_publish(rq, child, multi_seq);
+    }
     if (err) {
         if (pidfd >= 0) {
             pidfd_discard(pidfd);
@@ -318,7 +316,7 @@ static s64 child_start(const struct clone_request *rq, struct task_ext *child, u
         return err;
     }
     pid = child->tid; // once started, the child may be gone at any time
-    ids_write(rq, child, pid, pidfd);
+    ids_write(rq, child, pid);
     thread_start(child->thread);
     if (v) {
         vfork_wait(v);
