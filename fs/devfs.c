@@ -161,7 +161,11 @@ struct inode *devfs_mount(void)
     }
     root->sb->type = "devtmpfs";
     root->mode = S_IFDIR | 0755;
-    return devfs_fill(root) ? NULL : root;
+    if (devfs_fill(root)) {
+        super_drop(root);
+        return NULL;
+    }
+    return root;
 }
 
 int fs_open_stdio(struct files *files)

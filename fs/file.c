@@ -7,6 +7,7 @@
 #include <k/string.h>
 #include "fs_priv.h"
 
+static const struct file_ops path_fops; // O_PATH: names a file, cannot touch it
 static struct kmem_cache *file_cache;
 static atomic_long nr_open;
 
@@ -23,6 +24,32 @@ long file_nr_open(void)
 static void file_free_rcu(struct rcu_head *head)
 {
     kmem_cache_free(file_cache, container_of(head, struct file, rcu));
+}
+
+// Files that a remount to read-only must not meet.
+static bool file_is_writer(const struct file *f)
+{
+    return S_ISREG(f->inode->mode) && f->ops != &path_fops &&
+           (load_relaxed(&f->flags) & O_ACCMODE) != O_RDONLY;
+}
+
+//     open                         remount
+//     writers + 1                  flags = MS_RDONLY
+//     look at flags                look at writers
+//
+// One sees the other (both seq_cst).
+static int file_count_writer(struct file *f)
+{
+    struct super *sb = f->inode->sb;
+    if (!file_is_writer(f)) {
+        return 0;
+    }
+    fetch_add_seq(&sb->writers, 1); // pairs with mount_again
+    if (load_seq(&sb->flags) & MS_RDONLY) {
+        fetch_add_seq(&sb->writers, (unsigned)-1);
+        return -EROFS;
+    }
+    return 0;
 }
 
 static void file_destroy(struct file *f)
@@ -43,11 +70,12 @@ void file_put(struct file *f)
         if (f->ops->release) {
             f->ops->release(f);
         }
+        if (file_is_writer(f)) {
+            fetch_add_seq(&f->inode->sb->writers, (unsigned)-1);
+        }
         file_destroy(f);
     }
 }
-
-static const struct file_ops path_fops; // O_PATH: names a file, cannot touch it
 
 struct file *file_blank(void)
 {
@@ -72,10 +100,12 @@ static int file_open_ops_blank(struct file *f, struct inode *inode, const struct
     f->path = path;
     f->private = private;
     fetch_add_relaxed(&nr_open, 1);
-    if (!f->ops) {
-        err = -ENXIO;
-    } else if (f->ops->open) {
+    err = f->ops ? file_count_writer(f) : -ENXIO;
+    if (!err && f->ops->open) {
         err = f->ops->open(inode, f);
+        if (err && file_is_writer(f)) {
+            fetch_add_seq(&inode->sb->writers, (unsigned)-1);
+        }
     }
     atomic_fetch_and(&f->flags, ~(unsigned)O_NOCTTY); // was for open
     if (err) {

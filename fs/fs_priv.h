@@ -9,22 +9,37 @@
 
 extern struct mutex vfs_lock; // RANK_VFS: names, directories, mounts
 extern struct inode *vfs_root;
-extern struct super *vfs_supers; // [vfs_lock]
 
 #define FILE_SIZE_MAX ((u64)INT64_MAX & PAGE_MASK)
 #define POS_END       (~0ull) // of a write to a file with a page cache: its end, as with O_APPEND
 
 // --- vfs.c --- A new inode with one reference, a fresh number and nlink 1. NULL: no memory.
 struct inode *inode_new(struct super *sb, u32 mode);
-void inode_touch(struct inode *i);                    // mtime and ctime are now
-struct super *super_new(const char *type, u32 magic); // NULL: no memory
-// Cover the directory `at` by a file system's root (whose reference is taken over). Namespace
-// locked. -EBUSY: already a mount point.
-int mount_locked(struct inode *at, struct inode *root, const char *where);
+void inode_touch(struct inode *i); // mtime and ctime are now
 // The path of a directory below root, allocated; if it is not below it, below the root of all
 // paths, and *unreachable (may be NULL) is set. 0, -ENOENT: it was removed, -ENOMEM. Namespace
 // locked.
 int dir_path_locked(struct inode *dir, struct inode *root, char **out, bool *unreachable);
+
+// --- mount.c ---
+struct super *super_new(const char *type, u32 magic); // NULL: no memory
+// Cover the directory `at` by a file system's root, whose reference is taken over. Namespace
+// locked. -EBUSY: something is mounted there, or it is the root; -ENOENT: it was removed; -ENOMEM.
+int mount_locked(struct inode *at, struct inode *root);
+void super_publish_locked(struct super *sb, struct inode *root, struct inode *covered);
+// A file system that nobody uses and that is mounted nowhere; the reference to its root is taken
+// over.
+void super_drop(struct inode *root);
+// Mounted no more; mounts_reap_locked drops it once the caller has put its reference to root. lazy:
+// even if somebody else is there. -EINVAL: no mount's root; -EBUSY.
+int umount_locked(struct inode *root, bool lazy);
+void mounts_reap_locked(void); // drop what was detached and is not used any more
+size_t mounts_text(char *buf, size_t size, bool info); // what the current process sees of them
+// May names and files of a file system be changed? 0 or -EROFS.
+static inline int super_may_write(const struct super *sb)
+{
+    return load_relaxed(&sb->flags) & MS_RDONLY ? -EROFS : 0;
+}
 
 // --- file.c ---
 void vfs_file_init(void);
@@ -109,6 +124,11 @@ int ramdir_lookup(struct inode *dir, const char *name, struct inode **out);
 void ramdir_readdir(struct inode *dir, u64 *pos, struct dirent_sink *sink);
 struct inode *symlink_new(struct super *sb, const char *target);
 extern const struct file_ops dir_fops;
+void ramdir_evict(struct inode *dir);
+// Has nobody a reference to anything in the file system of this root but its own tree, and the
+// caller `extra` to the root? Namespace locked.
+bool ramdir_tree_is_idle(struct inode *root, int extra);
+void ramdir_tree_drop(struct inode *root); // let go of everything in it; it is idle
 
 // dirent_emit: false: full. next: the cookie of the entry after it.
 struct dirent_sink {

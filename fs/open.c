@@ -46,7 +46,10 @@ static int open_create(struct walk *w, u32 mode, struct inode **out)
     if (!w->dir->ops->create) {
         return -EACCES;
     }
-    return w->dir->ops->create(w->dir, w->name, S_IFREG | (mode & 07777 & ~umask), 0, NULL, out);
+    int err = super_may_write(w->dir->sb);
+    return err ? err
+               : w->dir->ops->create(w->dir, w->name, S_IFREG | (mode & 07777 & ~umask), 0, NULL,
+                                     out);
 }
 
 static int open_check(const struct inode *i, unsigned flags)
@@ -57,10 +60,11 @@ static int open_check(const struct inode *i, unsigned flags)
     if ((flags & O_DIRECTORY) && !S_ISDIR(i->mode)) {
         return -ENOTDIR;
     }
-    if (S_ISDIR(i->mode) && ((flags & O_ACCMODE) != O_RDONLY || (flags & (O_CREAT | O_TRUNC)))) {
+    bool writes = (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC);
+    if (S_ISDIR(i->mode) && (writes || (flags & O_CREAT))) {
         return -EISDIR;
     }
-    return 0;
+    return S_ISREG(i->mode) && writes && !(flags & O_PATH) ? super_may_write(i->sb) : 0;
 }
 
 // Namespace locked: find or make it. Making it is the last that can fail.
@@ -106,7 +110,8 @@ static int open_nameless(struct walk *w, unsigned flags, u32 mode, struct inode 
     } else if (!dir->ops->create || !dir->sb->make_file) {
         err = -EOPNOTSUPP;
     } else {
-        err = walk_path(w, dir, path);
+        err = super_may_write(dir->sb);
+        err = err ? err : walk_path(w, dir, path);
     }
     if (!err) {
         u32 umask = p ? load_relaxed(&p->fs->umask) : 0;

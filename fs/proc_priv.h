@@ -33,17 +33,15 @@ struct pid_file {
 const struct pid_file *pid_text_file(unsigned n); // NULL: no more
 const struct pid_file *pid_mem_file(unsigned n);
 
-// procfs.c: text of all mounts in three styles.
-size_t mounts_show(char *buf, size_t size);
-size_t mountinfo_show(char *buf, size_t size);
-
-// A directory or a file of a tree that is described by its paths. Boot: no memory is fatal.
+// A directory or a file of a tree that is described by its paths. Without memory the tree stays
+// incomplete, which tree_finish sees: it returns the root, or NULL and the tree is gone.
 struct leaf {
     const char *path;
     size_t (*show)(char *buf, size_t size);
     int (*store)(const char *text); // NULL: read only
 };
 struct inode *tree_new(const char *type, u32 magic, const struct leaf *leaves, size_t nr);
+struct inode *tree_finish(struct inode *root);
 void tree_add(struct inode *root, const char *path, struct inode *leaf);
 void tree_add_leaves(struct inode *root, const struct leaf *leaves, size_t nr);
 

@@ -526,14 +526,14 @@ static size_t mounts_chunk(struct inode *i, u64 *pos, char *buf, size_t size)
 {
     (void)i;
     *pos = ~0ull;
-    return mounts_show(buf, size);
+    return mounts_text(buf, size, false);
 }
 
 static size_t mountinfo_chunk(struct inode *i, u64 *pos, char *buf, size_t size)
 {
     (void)i;
     *pos = ~0ull;
-    return mountinfo_show(buf, size);
+    return mounts_text(buf, size, true);
 }
 
 static const struct pid_file files[] = {

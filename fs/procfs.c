@@ -1,4 +1,4 @@
-// /proc: its root, its mounts, and how its trees are made. What processes show is in proc_pid.c and
+// /proc: its root, and how its trees are made. What processes show is in proc_pid.c and
 // proc_text.c, the machine in proc_machine.c, sys/ in proc_sys.c, faultline/ in knob.c.
 //
 // The trees are directories in memory whose files make their text when read. Only what programs are
@@ -8,48 +8,6 @@
 #include <k/printk.h>
 #include <k/string.h>
 #include "proc_priv.h"
-
-size_t mounts_show(char *buf, size_t size)
-{
-    size_t n = 0;
-    mutex_lock(&vfs_lock);
-    for (struct super *sb = vfs_supers; sb; sb = sb->next) {
-        n = text_add(buf, size, n, "%s %s %s %s,relatime 0 0\n", sb->type, sb->where, sb->type,
-                     sb->magic == SYSFS_MAGIC ? "ro" : "rw");
-    }
-    mutex_unlock(&vfs_lock);
-    return n;
-}
-
-// The device of what sb is mounted in: of all places above sb's the deepest. 0: sb is the root,
-// whose parent is what Linux shows of its first mount.
-static u32 super_parent_locked(const struct super *sb)
-{
-    const struct super *best = NULL;
-    size_t best_len = 0;
-    for (const struct super *s = vfs_supers; s; s = s->next) {
-        size_t len = strcmp(s->where, "/") == 0 ? 0 : strlen(s->where);
-        if (s != sb && strcmp(sb->where, "/") != 0 && strncmp(s->where, sb->where, len) == 0 &&
-            sb->where[len] == '/' && (!best || len >= best_len)) {
-            best = s;
-            best_len = len;
-        }
-    }
-    return best ? best->dev : 0;
-}
-
-size_t mountinfo_show(char *buf, size_t size)
-{
-    size_t n = 0;
-    mutex_lock(&vfs_lock);
-    for (struct super *sb = vfs_supers; sb; sb = sb->next) {
-        const char *how = sb->magic == SYSFS_MAGIC ? "ro" : "rw";
-        n = text_add(buf, size, n, "%u %u 0:%u / %s %s,relatime - %s %s %s\n", sb->dev,
-                     super_parent_locked(sb), sb->dev, sb->where, how, sb->type, sb->type, how);
-    }
-    mutex_unlock(&vfs_lock);
-    return n;
-}
 
 // ---- Trees ------------------------------------------------------------------------------------
 
@@ -61,23 +19,32 @@ static struct inode *tree_dir(struct inode *dir, const char *name)
         return d;
     }
     d = ramdir_new(dir->sb, 0555, true);
-    if (!d || ramdir_add(dir, name, d)) {
-        panic("no memory for /%s", name);
-    }
-    return d;
+    return d && !ramdir_add(dir, name, d) ? d : NULL;
 }
 
 void tree_add(struct inode *root, const char *path, struct inode *leaf)
 {
     struct inode *dir = root;
     char name[64];
-    for (const char *slash; (slash = strchr(path, '/')) != NULL; path = slash + 1) {
+    for (const char *slash; dir && (slash = strchr(path, '/')) != NULL; path = slash + 1) {
         strlcpy(name, path, min((size_t)(slash - path) + 1, sizeof(name)));
         dir = tree_dir(dir, name);
     }
-    if (!leaf || ramdir_add(dir, path, leaf)) {
-        panic("no memory for %s", path);
+    if (!dir || !leaf) {
+        root->sb->incomplete = true;
+        inode_put(leaf);
+    } else if (ramdir_add(dir, path, leaf)) {
+        root->sb->incomplete = true;
     }
+}
+
+struct inode *tree_finish(struct inode *root)
+{
+    if (root && root->sb->incomplete) {
+        super_drop(root);
+        root = NULL;
+    }
+    return root;
 }
 
 static size_t leaf_chunk(struct inode *i, u64 *pos, char *buf, size_t size)
@@ -113,6 +80,8 @@ struct inode *tree_new(const char *type, u32 magic, const struct leaf *leaves, s
     struct inode *root = sb ? ramdir_new(sb, 0555, true) : NULL;
     if (root) {
         tree_add_leaves(root, leaves, nr);
+    } else {
+        kfree(sb);
     }
     return root;
 }
@@ -152,6 +121,7 @@ static void proc_root_readdir(struct inode *dir, u64 *pos, struct dirent_sink *s
 static const struct inode_ops proc_root_ops = {
     .lookup = proc_root_lookup,
     .readdir = proc_root_readdir,
+    .evict = ramdir_evict,
 };
 
 static ssize_t self_readlink(struct inode *link, char *buf, size_t size)
@@ -225,5 +195,5 @@ struct inode *procfs_mount(void)
     tree_add(root, "sysvipc/sem", text_new(root->sb, 0444, &sysvipc_sem_ops, 0));
     tree_add(root, "sysvipc/msg", text_new(root->sb, 0444, &sysvipc_msg_ops, 0));
     root->ops = &proc_root_ops;
-    return root;
+    return tree_finish(root);
 }

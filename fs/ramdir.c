@@ -24,6 +24,8 @@ struct entry {
 struct ramdir {
     struct list entries;
     u64 last_cookie;
+    struct inode *inode;
+    struct list todo; // of a walk through the tree
 };
 
 static u32 name_hash(const char *name)
@@ -133,6 +135,7 @@ struct inode *ramdir_new(struct super *sb, u32 mode, bool fixed)
         return NULL;
     }
     list_init(&d->entries);
+    d->inode = i;
     d->last_cookie = 1; // 0 and 1 are "." and ".."
     i->private = d;
     i->ops = fixed ? &ramdir_fixed_ops : &ramdir_ops;
@@ -331,12 +334,91 @@ void ramdir_readdir(struct inode *dir, u64 *pos, struct dirent_sink *sink)
     }
 }
 
-static void ramdir_evict(struct inode *dir)
+void ramdir_evict(struct inode *dir)
 {
     // A directory goes only when it was removed, empty, or never got a name.
     struct ramdir *d = dir->private;
     assert(!d || list_empty(&d->entries));
     kfree(d);
+}
+
+// ---- Whole trees, for umount: breadth first, without recursion
+
+static u32 last_scan; // [vfs_lock]
+
+static bool is_ramdir(const struct inode *i)
+{
+    return S_ISDIR(i->mode) && i->ops->evict == ramdir_evict;
+}
+
+static void todo_add(struct list *todo, struct inode *dir)
+{
+    list_add_tail(todo, &((struct ramdir *)dir->private)->todo);
+}
+
+static struct inode *todo_take(struct list *todo)
+{
+    struct ramdir *d = list_first(todo, struct ramdir, todo);
+    if (d) {
+        list_del(&d->todo);
+    }
+    return d ? d->inode : NULL;
+}
+
+static bool inode_is_idle(struct inode *i, int extra)
+{
+    int own = (int)load_relaxed(&i->nlink) - (S_ISDIR(i->mode) ? 1 : 0);
+    return !i->mounted && load_acquire(&i->ref) == own + extra; /* pairs with inode_put */
+}
+
+bool ramdir_tree_is_idle(struct inode *root, int extra)
+{
+    struct list todo = LIST_INIT(todo);
+    unsigned long found = 1;
+    struct inode *dir;
+    bool idle = inode_is_idle(root, extra);
+    u32 scan = ++last_scan;
+    if (!is_ramdir(root)) {
+        return false;
+    }
+    todo_add(&todo, root);
+    while ((dir = todo_take(&todo)) != NULL) {
+        struct ramdir *d = dir->private;
+        struct entry *e;
+        list_for_each_entry (e, &d->entries, link) {
+            struct inode *i = e->inode;
+            if (i->scan == scan) {
+                continue; // another name of it
+            }
+            i->scan = scan;
+            found++;
+            idle = idle && inode_is_idle(i, 0);
+            if (is_ramdir(i)) {
+                todo_add(&todo, i);
+            }
+        }
+    }
+    return idle && load_relaxed(&root->sb->nr_inodes) == found;
+}
+
+void ramdir_tree_drop(struct inode *root)
+{
+    struct list todo = LIST_INIT(todo);
+    struct inode *dir;
+    todo_add(&todo, inode_get(root));
+    while ((dir = todo_take(&todo)) != NULL) {
+        struct ramdir *d = dir->private;
+        struct entry *e, *tmp;
+        list_for_each_entry_safe (e, tmp, &d->entries, link) {
+            if (is_ramdir(e->inode)) {
+                todo_add(&todo, inode_get(e->inode)); // until its own entries are gone
+            }
+            inode_put(e->inode);
+            list_del(&e->link);
+            kfree(e);
+        }
+        inode_put(dir);
+    }
 }
 
 const struct inode_ops ramdir_ops = {

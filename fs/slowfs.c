@@ -216,6 +216,7 @@ struct inode *slowfs_mount(void)
         return NULL;
     }
     sb->make_file = slow_make_file;
+    sb->pinned = true; // the knobs go there
     slow_root = ramdir_new(sb, 01777, false);
     if (slow_root) {
         data = slow_make_file(sb, S_IFREG | 0666);

@@ -11,8 +11,12 @@
 // ---- Owners
 // -----------------------------------------------------------------------------------------
 
-static void inode_chown(struct inode *i, u32 uid, u32 gid)
+static int inode_chown(struct inode *i, u32 uid, u32 gid)
 {
+    int err = super_may_write(i->sb);
+    if (err) {
+        return err;
+    }
     mutex_lock(&i->lock);
     i->uid = uid == ~0u ? i->uid : uid;
     i->gid = gid == ~0u ? i->gid : gid;
@@ -21,6 +25,7 @@ static void inode_chown(struct inode *i, u32 uid, u32 gid)
     }
     store_relaxed(&i->ctime_ns, wall_ns());
     mutex_unlock(&i->lock);
+    return 0;
 }
 
 static s64 do_chown(int dirfd, u64 path, unsigned how, u32 uid, u32 gid)
@@ -28,7 +33,7 @@ static s64 do_chown(int dirfd, u64 path, unsigned how, u32 uid, u32 gid)
     struct inode *i;
     s64 r = lookup_at(dirfd, path, how, &i);
     if (!r) {
-        inode_chown(i, uid, gid);
+        r = inode_chown(i, uid, gid);
         inode_put(i);
     }
     return r;
@@ -61,9 +66,9 @@ s64 sys_fchown(const u64 *a)
     if (!f) {
         return -EBADF;
     }
-    inode_chown(f->inode, (u32)a[1], (u32)a[2]);
+    int err = inode_chown(f->inode, (u32)a[1], (u32)a[2]);
     file_put(f);
-    return 0;
+    return err;
 }
 
 // ---- Times
@@ -94,8 +99,12 @@ static void time_set(_Atomic u64 *to, const struct uapi_timespec *t, u64 now)
 }
 
 // ts NULL: now.
-static void inode_set_times(struct inode *i, const struct uapi_timespec *ts)
+static int inode_set_times(struct inode *i, const struct uapi_timespec *ts)
 {
+    int err = super_may_write(i->sb);
+    if (err) {
+        return err;
+    }
     static const struct uapi_timespec both_now[2] = {{0, UTIME_NOW}, {0, UTIME_NOW}};
     u64 now = wall_ns();
     ts = ts ? ts : both_now;
@@ -104,6 +113,7 @@ static void inode_set_times(struct inode *i, const struct uapi_timespec *ts)
     time_set(&i->mtime_ns, &ts[1], now);
     store_relaxed(&i->ctime_ns, now);
     mutex_unlock(&i->lock);
+    return 0;
 }
 
 static s64 do_utimes(int dirfd, u64 path, unsigned how, const struct uapi_timespec *ts)
@@ -120,13 +130,13 @@ static s64 do_utimes(int dirfd, u64 path, unsigned how, const struct uapi_timesp
         if (!f) {
             return -EBADF;
         }
-        inode_set_times(f->inode, ts);
+        int err = inode_set_times(f->inode, ts);
         file_put(f);
-        return 0;
+        return err;
     }
     s64 r = lookup_at(dirfd, path, how, &i);
     if (!r) {
-        inode_set_times(i, ts);
+        r = inode_set_times(i, ts);
         inode_put(i);
     }
     return r;

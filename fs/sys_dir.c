@@ -39,8 +39,8 @@ static int make_path(struct inode *start, const char *path, u32 mode, u64 rdev, 
     if (!err) {
         err = walk_new(&w, S_ISDIR(mode));
     }
-    if (!err && !w.dir->ops->create) {
-        err = -EPERM;
+    if (!err) {
+        err = w.dir->ops->create ? super_may_write(w.dir->sb) : -EPERM;
     }
     if (!err) {
         err = w.dir->ops->create(w.dir, w.name, mode, rdev, target, out);
@@ -166,7 +166,8 @@ static int walk_unlink(struct walk *w, bool rmdir)
         return !rmdir ? -EISDIR : w->dotdot ? -ENOTEMPTY : w->name[0] ? -EINVAL : -EBUSY;
     }
     w->trailing = false; // a link itself is removed, never what it leads to
-    int err = walk_last(w, false, &i);
+    int err = super_may_write(w->dir->sb);
+    err = err ? err : walk_last(w, false, &i);
     if (err) {
         return err;
     }
@@ -279,7 +280,8 @@ static int walk_rename(struct walk *from, struct walk *to, u32 flags)
         return to->dots && !from->dots && (flags & RENAME_NOREPLACE) ? -EEXIST : -EBUSY;
     }
     from->trailing = to->trailing = false;
-    int err = walk_last(from, false, &i);
+    int err = super_may_write(from->dir->sb);
+    err = err ? err : walk_last(from, false, &i);
     if (err) {
         return err;
     }
@@ -364,6 +366,7 @@ s64 sys_renameat2(const u64 *a)
 static int inode_link(struct inode *i, struct walk *to)
 {
     int err = walk_new(to, false);
+    err = err ? err : super_may_write(to->dir->sb);
     if (!err && i->sb != to->dir->sb) {
         err = -EXDEV;
     } else if (!err && (S_ISDIR(i->mode) || !to->dir->ops->link)) {

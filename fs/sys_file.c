@@ -351,7 +351,8 @@ static s64 inode_truncate(struct inode *i, s64 size)
     if (!S_ISREG(i->mode) || !i->fops->truncate) {
         return -EINVAL;
     }
-    return i->fops->truncate(i, (u64)size);
+    int err = super_may_write(i->sb);
+    return err ? err : i->fops->truncate(i, (u64)size);
 }
 
 s64 sys_truncate(const u64 *a)

@@ -1,60 +1,295 @@
-// System call: mount.
+// System calls: mount, umount2.
+//
+// What mount knows: new file systems, a remount with other flags, and the propagation flags, of
+// which only MS_PRIVATE is true here. Of the flags MS_RDONLY is obeyed, the others are kept and
+// shown.
+#include <arch/uaccess.h>
 #include <k/string.h>
+#include <page.h>
 #include <syscalls.h>
 #include "fs_priv.h"
 
-// What Linux programs mount at their start is there already; a fresh tmpfs is all that can be
-// added.
-static int mount_type(const char *type, struct inode *at)
+#define MNT_FORCE       1u
+#define MNT_DETACH      2u
+#define MNT_EXPIRE      4u
+#define UMOUNT_NOFOLLOW 8u
+
+#define MS_SHOWN (MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_NOATIME | MS_NODIRATIME)
+
+// ---- Options of a tmpfs: "size=10m,mode=755,uid=0"
+
+struct options {
+    u64 limit_pages; // 0: none
+    u32 mode, uid, gid;
+    bool has_mode, has_limit;
+};
+
+static bool size_parse(const char *text, u64 *pages)
 {
-    static const char *const known[] = {"proc", "sysfs", "devtmpfs", "devpts"};
-    for (unsigned i = 0; i < array_size(known); i++) {
-        if (strcmp(type, known[i]) == 0) {
-            return at->is_root && strcmp(at->sb->type, type) == 0
-                       ? -EBUSY
-                       : (int)syscall_missing("mount: proc, sysfs, devtmpfs, devpts elsewhere",
-                                              -ENODEV);
-        }
+    const char *end;
+    u64 n = parse_u64(text, &end);
+    unsigned shift = 0;
+    if (end == text) {
+        return false;
     }
-    if (strcmp(type, "tmpfs") != 0) {
+    if (end[0] == '%') {
+        *pages = page_nr_total() / 100 * min(n, 1000ul);
+        return !end[1];
+    }
+    switch (end[0] | 0x20) {
+    case 'k':
+        shift = 10;
+        break;
+    case 'm':
+        shift = 20;
+        break;
+    case 'g':
+        shift = 30;
+        break;
+    default:
+        break;
+    }
+    if (shift ? end[1] : end[0]) {
+        return false;
+    }
+    *pages = n >> (63 - shift) ? 0 : page_align_up(n << shift) >> PAGE_SHIFT;
+    return true;
+}
+
+static bool number_parse(const char *text, unsigned base, u32 *out)
+{
+    u64 n = 0;
+    for (const char *p = text; *p; p++) {
+        if (*p < '0' || *p >= (char)('0' + base) || n > ~0u) {
+            return false;
+        }
+        n = n * base + (u64)(*p - '0');
+    }
+    *out = (u32)n;
+    return *text && n <= ~0u;
+}
+
+static bool option_parse(char *text, struct options *o)
+{
+    char *value = strchr(text, '=');
+    u32 ignored;
+    if (!value) {
+        return !*text;
+    }
+    *value++ = '\0';
+    if (strcmp(text, "size") == 0) {
+        o->has_limit = true;
+        return size_parse(value, &o->limit_pages);
+    }
+    if (strcmp(text, "mode") == 0) {
+        o->has_mode = true;
+        return number_parse(value, 8, &o->mode);
+    }
+    if (strcmp(text, "uid") == 0) {
+        return number_parse(value, 10, &o->uid);
+    }
+    if (strcmp(text, "gid") == 0) {
+        return number_parse(value, 10, &o->gid);
+    }
+    return strcmp(text, "nr_inodes") == 0 && number_parse(value, 10, &ignored); // no limit here
+}
+
+static int options_parse(char *text, struct options *o)
+{
+    while (text) {
+        char *next = strchr(text, ',');
+        if (next) {
+            *next++ = '\0';
+        }
+        if (!option_parse(text, o)) {
+            return -EINVAL;
+        }
+        text = next;
+    }
+    return 0;
+}
+
+static void options_apply(struct super *sb, struct inode *root, const struct options *o, bool first)
+{
+    sb->limit_pages = o->has_limit ? o->limit_pages : sb->limit_pages;
+    if (first) {
+        root->mode = o->has_mode ? S_IFDIR | (o->mode & 07777) : root->mode;
+        root->uid = o->uid;
+        root->gid = o->gid;
+    }
+}
+
+// ---- mount
+
+struct mount_args {
+    char *source, *type, *data; // kernel memory; type and data may be NULL
+    u64 flags;
+};
+
+static int type_new(const char *type, struct inode **root)
+{
+    if (strcmp(type, "tmpfs") == 0) {
+        *root = tmpfs_mount();
+    } else if (strcmp(type, "proc") == 0) {
+        *root = procfs_mount();
+    } else if (strcmp(type, "sysfs") == 0) {
+        *root = sysfs_mount();
+    } else if (strcmp(type, "devtmpfs") == 0) {
+        *root = devfs_mount();
+    } else if (strcmp(type, "devpts") == 0) {
+        return (int)syscall_missing("mount: devpts elsewhere", -ENODEV);
+    } else {
         return -ENODEV;
     }
-    struct inode *root = tmpfs_mount();
-    if (!root) {
-        return -ENOMEM;
+    return *root ? 0 : -ENOMEM;
+}
+
+static int mount_new(struct inode *at, struct mount_args *m)
+{
+    struct options o = {0};
+    struct inode *root;
+    if (!m->type) {
+        return -EINVAL;
     }
-    mutex_lock(&vfs_lock);
-    char *where = NULL; // kept for ever, as the mount is
-    int err = dir_path_locked(at, vfs_root, &where, NULL);
-    if (!err) {
-        err = mount_locked(at, root, where);
+    // Linux has one of each of these and mounts it again; here it would be another one.
+    if (at->is_root && strcmp(m->type, at->sb->type) == 0 && strcmp(m->type, "tmpfs") != 0) {
+        return -EBUSY;
     }
-    mutex_unlock(&vfs_lock);
+    int err = type_new(m->type, &root);
     if (err) {
-        kfree(where);
-        kfree(root->sb);
-        inode_put(root);
+        return err;
+    }
+    if (root->sb->make_file) { // a tmpfs; what others know of options says nothing here
+        err = options_parse(m->data, &o);
+    }
+    if (!err) {
+        options_apply(root->sb, root, &o, root->sb->make_file != NULL);
+        store_seq(&root->sb->flags,
+                  (m->flags & MS_SHOWN) | (m->flags & MS_NOATIME ? 0 : MS_RELATIME));
+        root->sb->source = m->source;
+        m->source = NULL;
+        mutex_lock(&vfs_lock);
+        mounts_reap_locked();
+        err = mount_locked(at, root);
+        mutex_unlock(&vfs_lock);
+    }
+    if (err) {
+        super_drop(root);
     }
     return err;
 }
 
-s64 sys_mount(const u64 *a)
+static int mount_again(struct inode *at, struct mount_args *m)
 {
-    struct inode *at;
-    char *type;
-    int err;
-    if (a[3] & (32 | 4096 | 8192)) { // remount, bind, move
-        return syscall_missing("mount: remount, bind, move", -EINVAL);
+    struct super *sb = at->sb;
+    struct options o = {0};
+    unsigned how = m->flags & MS_SHOWN;
+    int err = at->is_root ? 0 : -EINVAL;
+    if (!err && sb->make_file) {
+        err = options_parse(m->data, &o);
     }
-    err = user_path(a[2], true, &type);
     if (err) {
         return err;
     }
-    err = lookup_at(AT_FDCWD, a[1], LOOKUP_FOLLOW, &at);
+    mutex_lock(&vfs_lock);
+    unsigned was = load_relaxed(&sb->flags);
+    store_seq(&sb->flags, how | (how & MS_NOATIME ? 0 : MS_RELATIME)); // pairs with file_may_write
+    if ((how & MS_RDONLY) && load_seq(&sb->writers)) {
+        store_seq(&sb->flags, was);
+        err = -EBUSY;
+    } else {
+        options_apply(sb, at, &o, false);
+    }
+    mutex_unlock(&vfs_lock);
+    return err;
+}
+
+static int mount_call(struct inode *at, struct mount_args *m)
+{
+    u64 propagation = m->flags & (MS_UNBINDABLE | MS_PRIVATE | MS_SLAVE | MS_SHARED);
+    if (m->flags & MS_REMOUNT) {
+        return mount_again(at, m);
+    }
+    if (m->flags & (MS_BIND | MS_MOVE)) {
+        return (int)syscall_missing("mount: bind, move", -EINVAL);
+    }
+    if (propagation) { // nothing is propagated: private is what all are
+        return !at->is_root ? -EINVAL
+               : propagation != MS_PRIVATE
+                   ? (int)syscall_missing("mount: shared, slave, unbindable", -EINVAL)
+                   : 0;
+    }
+    return S_ISDIR(at->mode) ? mount_new(at, m) : -ENOTDIR;
+}
+
+// A string of user memory, to be kfree'd; NULL stays NULL.
+static int user_string(u64 user, char **out)
+{
+    *out = NULL;
+    return user ? user_path(user, true, out) : 0;
+}
+
+s64 sys_mount(const u64 *a)
+{
+    struct mount_args m = {.flags = a[3]};
+    struct inode *at;
+    if ((m.flags & 0xffff0000) == 0xc0ed0000) { // old programs say so, for a check long gone
+        m.flags &= 0xffff;
+    }
+    int err = user_string(a[2], &m.type);
+    err = err ? err : user_string(a[0], &m.source);
+    err = err ? err : user_string(a[4], &m.data);
+    err = err ? err : lookup_at(AT_FDCWD, a[1], LOOKUP_FOLLOW, &at);
     if (!err) {
-        err = S_ISDIR(at->mode) ? mount_type(type, at) : -ENOTDIR;
+        err = mount_call(at, &m);
         inode_put(at);
     }
-    kfree(type);
+    kfree(m.data);
+    kfree(m.source);
+    kfree(m.type);
+    return err;
+}
+
+// ---- umount2
+
+static int umount_now(struct inode *i, bool lazy)
+{
+    mutex_lock(&vfs_lock);
+    int err = umount_locked(i, lazy);
+    mutex_unlock(&vfs_lock);
+    return err;
+}
+
+s64 sys_umount2(const u64 *a)
+{
+    u32 flags = (u32)a[1];
+    struct inode *i;
+    if ((flags & ~(MNT_FORCE | MNT_DETACH | MNT_EXPIRE | UMOUNT_NOFOLLOW)) ||
+        ((flags & MNT_EXPIRE) && (flags & (MNT_FORCE | MNT_DETACH)))) {
+        return -EINVAL;
+    }
+    if (flags & MNT_EXPIRE) {
+        return syscall_missing("umount2: MNT_EXPIRE", -EINVAL);
+    }
+    int err = lookup_at(AT_FDCWD, a[0], flags & UMOUNT_NOFOLLOW ? 0 : LOOKUP_FOLLOW, &i);
+    if (err) {
+        return err;
+    }
+    if (i == vfs_root && !(flags & MNT_DETACH)) { // the root is made read-only, as on Linux
+        struct mount_args m = {.flags = load_relaxed(&i->sb->flags) | MS_RDONLY};
+        err = mount_again(i, &m);
+        inode_put(i);
+        return err;
+    }
+    err = umount_now(i, flags & MNT_DETACH);
+    if (err == -EBUSY) { // by mappings that were removed, whose files go a grace period later?
+        rcu_barrier();
+        file_put_flush();
+        err = umount_now(i, false);
+    }
+    inode_put(i);
+    mutex_lock(&vfs_lock);
+    mounts_reap_locked();
+    mutex_unlock(&vfs_lock);
     return err;
 }

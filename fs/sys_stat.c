@@ -171,6 +171,9 @@ static s64 do_access(int dirfd, u64 path, u32 mode, u32 flags)
     if ((mode & X_OK) && !S_ISDIR(i->mode) && !(i->mode & 0111)) {
         r = -EACCES;
     }
+    if (!r && (mode & W_OK) && !S_ISCHR(i->mode) && !S_ISFIFO(i->mode) && !S_ISSOCK(i->mode)) {
+        r = super_may_write(i->sb);
+    }
     inode_put(i);
     return r;
 }
@@ -238,12 +241,17 @@ s64 sys_readlinkat(const u64 *a)
 // ---- Modes
 // -----------------------------------------------------------------------------------------
 
-static void inode_chmod(struct inode *i, u32 mode)
+static int inode_chmod(struct inode *i, u32 mode)
 {
+    int err = super_may_write(i->sb);
+    if (err) {
+        return err;
+    }
     mutex_lock(&i->lock);
     i->mode = (i->mode & S_IFMT) | (mode & 07777);
     store_relaxed(&i->ctime_ns, wall_ns());
     mutex_unlock(&i->lock);
+    return 0;
 }
 
 static s64 do_chmod(int dirfd, u64 path, u32 mode)
@@ -251,7 +259,7 @@ static s64 do_chmod(int dirfd, u64 path, u32 mode)
     struct inode *i;
     s64 r = lookup_at(dirfd, path, LOOKUP_FOLLOW, &i);
     if (!r) {
-        inode_chmod(i, mode);
+        r = inode_chmod(i, mode);
         inode_put(i);
     }
     return r;
@@ -273,9 +281,9 @@ s64 sys_fchmod(const u64 *a)
     if (!f) {
         return -EBADF;
     }
-    inode_chmod(f->inode, (u32)a[1]);
+    int err = inode_chmod(f->inode, (u32)a[1]);
     file_put(f);
-    return 0;
+    return err;
 }
 
 // ---- statfs

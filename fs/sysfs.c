@@ -189,5 +189,5 @@ struct inode *sysfs_mount(void)
     if (root) {
         empty_dirs_add(root);
     }
-    return root;
+    return tree_finish(root);
 }

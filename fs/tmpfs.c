@@ -3,7 +3,8 @@
 // A page that was never written reads as zeroes and comes into being when it is first touched;
 // nothing ever leaves the cache but by truncate, a punched hole, or the end of the file.
 //
-// The limit. All of tmpfs together may take half of the memory. Pages come and go deep inside the
+// The limit. All of tmpfs together may take half of the memory, a mount with size= no more than
+// that. Pages come and go deep inside the
 // page cache, so each file is charged by comparison: tmpfs_charge() brings what the file has been
 // charged for in line with mapping.nr_pages. It runs after everything that may have changed that
 // number and, for faults, in read_page, when the page is already in the cache and may be refused.
@@ -29,6 +30,14 @@ static struct super shmem_super = {.type = "tmpfs", .magic = TMPFS_MAGIC};
 static const struct file_ops tmpfs_fops;
 static const struct inode_ops tmpfs_file_ops;
 
+// Pages that may be added to a mount.
+static u64 room_locked(const struct super *sb)
+{
+    u64 all = limit_pages - min(charged_pages, limit_pages), limit = sb->limit_pages;
+    u64 own = limit - min(sb->charged_pages, limit);
+    return limit ? min(all, own) : all;
+}
+
 // Bring the charge of a file up to date. Pages that are left; 0: full.
 static u64 tmpfs_charge(struct inode *i)
 {
@@ -36,8 +45,9 @@ static u64 tmpfs_charge(struct inode *i)
     spin_lock(&charge_lock);
     u64 now = load_relaxed(&i->mapping.nr_pages);
     charged_pages += now - i->data;
+    i->sb->charged_pages += now - i->data;
     i->data = now;
-    left = charged_pages < limit_pages ? limit_pages - charged_pages : 0;
+    left = room_locked(i->sb);
     spin_unlock(&charge_lock);
     return left;
 }
@@ -46,7 +56,9 @@ static bool tmpfs_over_limit(struct inode *i)
 {
     tmpfs_charge(i);
     spin_lock(&charge_lock);
-    bool over = charged_pages > limit_pages;
+    const struct super *sb = i->sb;
+    bool over =
+        charged_pages > limit_pages || (sb->limit_pages && sb->charged_pages > sb->limit_pages);
     spin_unlock(&charge_lock);
     return over;
 }
@@ -354,10 +366,9 @@ static const struct inode_ops tmpfs_file_ops = {.evict = tmpfs_evict};
 
 static void tmpfs_statfs(struct super *sb, struct uapi_statfs *st)
 {
-    (void)sb;
     spin_lock(&charge_lock);
-    st->blocks = limit_pages;
-    st->bfree = st->bavail = limit_pages - min(charged_pages, limit_pages);
+    st->blocks = sb->limit_pages ? sb->limit_pages : limit_pages;
+    st->bfree = st->bavail = room_locked(sb);
     spin_unlock(&charge_lock);
     st->files = st->ffree = 1u << 20;
 }

@@ -486,6 +486,9 @@ static const struct inode_ops pts_ops = {.lookup = pts_lookup, .readdir = pts_re
 struct inode *devpts_mount(void)
 {
     pts_super = super_new("devpts", DEVPTS_MAGIC);
+    if (pts_super) {
+        pts_super->pinned = true; // all terminals are there
+    }
     struct inode *root = pts_super ? inode_new(pts_super, S_IFDIR | 0755) : NULL;
     struct inode *ptmx = root ? inode_new(pts_super, S_IFCHR | 0) : NULL;
     if (!ptmx) {

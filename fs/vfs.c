@@ -22,9 +22,7 @@
 // The last reference may be dropped with the lock of an address space held (a mapping goes away),
 // so nothing on the way to "gone" takes a lock of this layer.
 //
-// A mount covers a directory: look-ups step from it to the root of the other file system, which
-// takes over the covered one's parent and name, so that ".." and getcwd need not know of mounts.
-// Nothing is ever unmounted.
+// Mounts are in fs/mount.c.
 
 #include <k/assert.h>
 #include <k/errno.h>
@@ -35,11 +33,9 @@
 
 struct mutex vfs_lock = MUTEX_INIT(vfs_lock, RANK_VFS);
 struct inode *vfs_root;
-struct super *vfs_supers;
 
 static struct kmem_cache *inode_cache;
 static _Atomic u64 last_ino;
-static u32 last_dev; // [vfs_lock]
 
 struct inode *vfs_root_get(void)
 {
@@ -57,6 +53,7 @@ struct inode *inode_new(struct super *sb, u32 mode)
     store_relaxed(&i->nlink, 1);
     i->mode = mode;
     i->sb = sb;
+    fetch_add_relaxed(&sb->nr_inodes, 1);
     i->ino = fetch_add_relaxed(&last_ino, 1) + 1;
     store_relaxed(&i->atime_ns, now);
     store_relaxed(&i->mtime_ns, now);
@@ -70,7 +67,8 @@ void inode_put(struct inode *i)
 {
     // A loop, not recursion: a removed directory may be the last to hold its parent, and so on up.
     while (i && atomic_fetch_sub(&i->ref, 1) == 1) { // all earlier uses happen before the freeing
-        struct inode *parent = i->parent;
+        struct inode *parent = i->parent == i ? NULL : i->parent; // a detached root's
+        struct super *sb = i->sb;
         if (i->ops && i->ops->evict) {
             i->ops->evict(i);
         }
@@ -78,6 +76,7 @@ void inode_put(struct inode *i)
         inode_locks_free(i);
         kfree(i->name);
         kmem_cache_free(inode_cache, i);
+        atomic_fetch_sub(&sb->nr_inodes, 1); // the last thing: umount may free it now
         i = parent;
     }
 }
@@ -87,46 +86,6 @@ void inode_touch(struct inode *i)
     u64 now = wall_ns();
     store_relaxed(&i->mtime_ns, now);
     store_relaxed(&i->ctime_ns, now);
-}
-
-struct super *super_new(const char *type, u32 magic)
-{
-    struct super *sb = kzalloc(sizeof(*sb), GFP_KERNEL);
-    if (sb) {
-        sb->type = type;
-        sb->magic = magic;
-        sb->where = "none";
-    }
-    return sb;
-}
-
-// Known to /proc/mounts from now on.
-static void super_publish_locked(struct super *sb, const char *where)
-{
-    struct super **end = &vfs_supers;
-    sb->where = where;
-    sb->dev = ++last_dev;
-    while (*end) {
-        end = &(*end)->next;
-    }
-    *end = sb;
-}
-
-int mount_locked(struct inode *at, struct inode *root, const char *where)
-{
-    if (at->mounted || at->is_root) {
-        return -EBUSY;
-    }
-    root->name = kmalloc(strlen(at->name) + 1, GFP_KERNEL);
-    if (!root->name) {
-        return -ENOMEM;
-    }
-    memcpy(root->name, at->name, strlen(at->name) + 1);
-    root->parent = inode_get(at->parent);
-    root->is_root = true;
-    at->mounted = root;
-    super_publish_locked(root->sb, where);
-    return 0;
 }
 
 // Length of the path up to d, root's being 0; -1: d or an ancestor was removed, or too deep.
@@ -177,15 +136,15 @@ int dir_path_locked(struct inode *dir, struct inode *root, char **out, bool *unr
 // ---- Boot
 // ------------------------------------------------------------------------------------------
 
-static void boot_mount(const char *name, const char *where, struct inode *root)
+static void boot_mount(const char *name, struct inode *root)
 {
     struct inode *at = root ? ramdir_new(vfs_root->sb, 0755, false) : NULL;
     int err = at ? ramdir_add(vfs_root, name, inode_get(at)) : -ENOMEM;
     if (!err) {
-        err = mount_locked(at, root, where);
+        err = mount_locked(at, root);
     }
     if (err) {
-        panic("cannot mount %s: error %d", where, -err);
+        panic("cannot mount /%s: error %d", name, -err);
     }
     inode_put(at);
 }
@@ -199,7 +158,7 @@ static void pts_mount(void)
         err = ramdir_lookup(dev->mounted, "pts", &at);
     }
     if (!err) {
-        err = mount_locked(at, root, "/dev/pts");
+        err = mount_locked(at, root);
     }
     if (err) {
         panic("cannot mount /dev/pts: error %d", -err);
@@ -220,12 +179,12 @@ void vfs_init(void)
     }
     vfs_root->is_root = true;
     vfs_root->parent = vfs_root;
-    super_publish_locked(vfs_root->sb, "/");
-    boot_mount("dev", "/dev", devfs_mount());
+    super_publish_locked(vfs_root->sb, vfs_root, NULL);
+    boot_mount("dev", devfs_mount());
     pts_mount();
-    boot_mount("proc", "/proc", procfs_mount());
-    boot_mount("sys", "/sys", sysfs_mount());
-    boot_mount("tmp", "/tmp", tmpfs_mount());
-    boot_mount("slow", "/slow", slowfs_mount());
+    boot_mount("proc", procfs_mount());
+    boot_mount("sys", sysfs_mount());
+    boot_mount("tmp", tmpfs_mount());
+    boot_mount("slow", slowfs_mount());
     mutex_unlock(&vfs_lock);
 }

@@ -57,8 +57,16 @@ struct inode_ops {
 // One mounted file system.
 struct super {
     const char *type;                                     // [I] "tmpfs"
-    const char *where;                                    // [I] for /proc/mounts
+    char *source;                                         // [I] what mount was told; NULL: nothing
     u32 dev;                                              // [I] st_dev
+    bool incomplete;                                      // while it is made: no memory
+    bool pinned;                                          // [I] never to be unmounted
+    struct inode *root;                                   // [N] counted as covered->mounted
+    struct inode *covered;                                // [N] not counted; NULL: the first mount
+    atomic_uint flags;                                    // [a] MS_*, written under N
+    atomic_uint writers;                                  // [a] regular files open for writing
+    atomic_ulong nr_inodes;                               // [a]
+    u64 limit_pages, charged_pages;                       // fs/tmpfs.c: charge_lock; 0: no limit
     u32 magic;                                            // [I] statfs
     void (*statfs)(struct super *, struct uapi_statfs *); // [I] may be NULL
     struct inode *(*make_file)(struct super *, u32 mode); // [I] a regular file; NULL: no memory
@@ -79,6 +87,7 @@ struct inode {
     struct mapping mapping;                   // regular files: the page cache and the size
     struct inode *mounted; // [N] a directory covered by a mount: its root, counted
     bool is_root;          // [N] the root of a mount
+    u32 scan;              // [N] of the last count of its tree: fs/ramdir.c
     bool linkable;         // [N] made without a name (O_TMPFILE), and may be given one
     struct inode *parent;  // [N] directories: counted; the root's is itself, not counted
     char *name;            // [N] directories: the name in parent; NULL: a root of its own

@@ -32,6 +32,22 @@
 #define AT_EMPTY_PATH       0x1000
 #define AT_STATX_SYNC_TYPE  0x6000
 
+// mount
+#define MS_RDONLY     0x1u
+#define MS_NOSUID     0x2u
+#define MS_NODEV      0x4u
+#define MS_NOEXEC     0x8u
+#define MS_REMOUNT    0x20u
+#define MS_NOATIME    0x400u
+#define MS_NODIRATIME 0x800u
+#define MS_BIND       0x1000u
+#define MS_MOVE       0x2000u
+#define MS_UNBINDABLE 0x20000u
+#define MS_PRIVATE    0x40000u
+#define MS_SLAVE      0x80000u
+#define MS_SHARED     0x100000u
+#define MS_RELATIME   0x200000u
+
 // openat2
 #define RESOLVE_NO_XDEV       0x01u
 #define RESOLVE_NO_MAGICLINKS 0x02u
