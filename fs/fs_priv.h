@@ -52,6 +52,13 @@ struct file *file_blank(void);
 void file_blank_free(struct file *f);
 int file_open_blank(struct file *f, struct inode *inode, unsigned flags, char *path);
 
+// --- sys_copy.c --- Positions of calls that move bytes from file to file.
+bool file_may(struct file *f, unsigned mode); // is it open for O_RDONLY or O_WRONLY?
+// Where to start, at `user` or (0) at the file's own position: 0, -EFAULT, -EINVAL; and where it
+// ended: 0, -EFAULT.
+int file_pos_from(struct file *f, u64 user, u64 *pos);
+int file_pos_back(struct file *f, u64 user, u64 pos);
+
 // --- anonfile.c ---
 void anon_file_init(void);
 

@@ -27,6 +27,8 @@ size_t iov_copy(struct iov_iter *it, u8 *buf, size_t n)
         size_t some = min(n - done, (size_t)it->v->len - it->off);
         if (it->way == IOV_FROM_KERNEL) {
             memcpy(buf + done, at, some);
+        } else if (it->way == IOV_TO_KERNEL) {
+            memcpy(at, buf + done, some);
         } else {
             failed = it->way == IOV_TO_USER ? arch_copy_to_user(at, buf + done, some)
                                             : arch_copy_from_user(buf + done, at, some);

@@ -21,20 +21,16 @@ atomic_uint pipe_max_size = 1u << 20;
 
 static bool pipe_may_read(struct pipe *p)
 {
-    return pipe_used(p) || load_acquire(&p->writers) == 0;
+    return !load_acquire(&p->held) && (pipe_used(p) || load_acquire(&p->writers) == 0);
 }
 
-static ssize_t pipe_readv(struct file *f, const struct uapi_iovec *v, u64 nr)
+ssize_t pipe_get(struct pipe *p, struct iov_iter *it, bool nonblock)
 {
-    struct pipe *p = f->inode->private;
-    struct iov_iter it = iov_iter_of(v, nr, IOV_TO_USER);
-    if (it.left == 0) {
-        return 0;
-    }
     for (;;) {
         mutex_lock(&p->lock);
-        bool last = load_acquire(&p->writers) == 0; // before the look at the bytes
-        ssize_t r = pipe_drain_locked(p, &it);
+        bool held = load_relaxed(&p->held);
+        bool last = !held && load_acquire(&p->writers) == 0; // before the look at the bytes
+        ssize_t r = held ? 0 : pipe_drain_locked(p, it);
         mutex_unlock(&p->lock);
         if (r > 0) {
             waitq_wake_all_for(&p->wr_wait, POLLOUT);
@@ -42,7 +38,7 @@ static ssize_t pipe_readv(struct file *f, const struct uapi_iovec *v, u64 nr)
         if (r || last) {
             return r;
         }
-        if (load_relaxed(&f->flags) & O_NONBLOCK) {
+        if (nonblock) {
             return -EAGAIN;
         }
         int err = waitq_wait_signal(&p->rd_wait, pipe_may_read(p));
@@ -50,6 +46,13 @@ static ssize_t pipe_readv(struct file *f, const struct uapi_iovec *v, u64 nr)
             return err;
         }
     }
+}
+
+static ssize_t pipe_readv(struct file *f, const struct uapi_iovec *v, u64 nr)
+{
+    struct iov_iter it = iov_iter_of(v, nr, IOV_TO_USER);
+    bool nonblock = load_relaxed(&f->flags) & O_NONBLOCK;
+    return it.left ? pipe_get(f->inode->private, &it, nonblock) : 0;
 }
 
 static ssize_t pipe_read(struct file *f, void *buf, size_t n, u64 *pos)
@@ -136,6 +139,77 @@ static ssize_t pipe_write_kernel(struct file *f, const void *buf, size_t n, u64 
     return pipe_write_from(f, &it);
 }
 
+// ---- For splice
+
+int pipe_hold(struct pipe *p, u8 *buf, size_t n, bool nonblock, size_t *got)
+{
+    struct uapi_iovec v = {(u64)buf, n};
+    *got = 0;
+    for (;;) {
+        struct iov_iter it = iov_iter_of(&v, 1, IOV_TO_KERNEL);
+        mutex_lock(&p->lock);
+        bool held = load_relaxed(&p->held);
+        bool last = !held && load_acquire(&p->writers) == 0; // before the look at the bytes
+        *got = held ? 0 : pipe_peek_locked(p, &it);
+        if (*got) {
+            store_release(&p->held, true); // pairs with pipe_may_read
+        }
+        mutex_unlock(&p->lock);
+        if (*got || last) {
+            return 0;
+        }
+        int err = nonblock ? -EAGAIN : waitq_wait_signal(&p->rd_wait, pipe_may_read(p));
+        if (err) {
+            return err;
+        }
+    }
+}
+
+void pipe_let_go(struct pipe *p, size_t gone)
+{
+    mutex_lock(&p->lock);
+    pipe_skip_locked(p, gone);
+    store_seq(&p->held, false); // pairs with the look of who is about to wait
+    mutex_unlock(&p->lock);
+    waitq_wake_all_for(&p->rd_wait, POLLIN);
+    if (gone) {
+        waitq_wake_all_for(&p->wr_wait, POLLOUT);
+    }
+}
+
+int pipe_wait_room(struct pipe *p, bool nonblock)
+{
+    while (load_acquire(&p->readers) && !pipe_room(p)) {
+        int err = nonblock ? -EAGAIN
+                           : waitq_wait_signal(&p->wr_wait,
+                                               pipe_room(p) || load_acquire(&p->readers) == 0);
+        if (err) {
+            return err;
+        }
+    }
+    if (load_acquire(&p->readers) == 0) {
+        signal_send_self(SIGPIPE);
+        return -EPIPE;
+    }
+    return 0;
+}
+
+ssize_t pipe_put_iter(struct pipe *p, struct iov_iter *from)
+{
+    ssize_t r = pipe_write_some(p, from, false);
+    if (r == -EPIPE) {
+        signal_send_self(SIGPIPE);
+    }
+    return r;
+}
+
+ssize_t pipe_put_some(struct pipe *p, const u8 *buf, size_t n)
+{
+    struct uapi_iovec v = {(u64)buf, n};
+    struct iov_iter it = iov_iter_of(&v, 1, IOV_FROM_KERNEL);
+    return pipe_put_iter(p, &it);
+}
+
 // ---- Size
 
 static s64 pipe_resize(struct pipe *p, u32 bytes)
@@ -179,7 +253,7 @@ static unsigned pipe_poll(struct file *f, struct pollq *pt)
         // A FIFO that was opened before any writer, and that none has opened since, has not ended.
         bool last = load_acquire(&p->writers) == 0 &&
                     load_relaxed(&p->writers_ever) != (unsigned)(uintptr_t)f->private;
-        events |= pipe_used(p) ? POLLIN | POLLRDNORM : 0;
+        events |= pipe_used(p) && !load_acquire(&p->held) ? POLLIN | POLLRDNORM : 0;
         events |= last ? POLLHUP : 0;
     }
     if (mode != O_RDONLY) {

@@ -24,6 +24,7 @@ struct pipe {
     atomic_uint readers, writers;           // [a], written under P: open ends
     atomic_uint readers_ever, writers_ever; // [a], written under P: opened so far
     struct waitq rd_wait, wr_wait;          // for bytes, for room; and for the other end
+    atomic_bool held;                       // [a], written under P: splice has the first bytes
     bool named;                             // [I] a FIFO: an end is opened without the other
 };
 
@@ -51,6 +52,9 @@ ssize_t pipe_drain_locked(struct pipe *p, struct iov_iter *to);
 // Put n bytes in, for which there is room; whole: all or none. Bytes, or -EFAULT, -ENOMEM.
 ssize_t pipe_fill_locked(struct pipe *p, struct iov_iter *from, size_t n, bool whole);
 void pipe_empty_locked(struct pipe *p);
+// Copy bytes out, to kernel memory, that stay: how many. Take n out that were copied so.
+size_t pipe_peek_locked(struct pipe *p, struct iov_iter *to);
+void pipe_skip_locked(struct pipe *p, size_t n);
 // 0, -EBUSY (what is there would not fit), -ENOMEM.
 int pipe_resize_locked(struct pipe *p, u64 size);
 
@@ -58,5 +62,16 @@ int pipe_resize_locked(struct pipe *p, u64 size);
 
 // The pipe an open file is an end of; NULL: it is none.
 struct pipe *pipe_of(struct file *f);
+// Bytes, waiting for the first one: how many, 0 at the end, -EAGAIN, -EINTR, -EFAULT.
+ssize_t pipe_get(struct pipe *p, struct iov_iter *to, bool nonblock);
+// A copy of up to n bytes, which stay in the pipe and are kept from readers until pipe_let_go says
+// how many of them are gone. *got 0: the end, and nothing is held. 0, -EAGAIN, -EINTR.
+int pipe_hold(struct pipe *p, u8 *buf, size_t n, bool nonblock, size_t *got);
+void pipe_let_go(struct pipe *p, size_t gone);
+// Until a byte can be put in: 0, -EAGAIN, -EINTR, or -EPIPE and SIGPIPE.
+int pipe_wait_room(struct pipe *p, bool nonblock);
+// As much as there is room for, maybe 0; -EPIPE and SIGPIPE, -EFAULT, -ENOMEM.
+ssize_t pipe_put_iter(struct pipe *p, struct iov_iter *from);
+ssize_t pipe_put_some(struct pipe *p, const u8 *buf, size_t n);
 
 #endif

@@ -119,6 +119,22 @@ ssize_t pipe_fill_locked(struct pipe *p, struct iov_iter *it, size_t n, bool who
     return !err || (!whole && end > from) ? (ssize_t)(end - from) : err;
 }
 
+size_t pipe_peek_locked(struct pipe *p, struct iov_iter *to)
+{
+    u64 from = load_relaxed(&p->tail), end;
+    (void)pipe_move(p, to, from, min(to->left, pipe_used(p)), &end); // the pages are there
+    return (size_t)(end - from);
+}
+
+void pipe_skip_locked(struct pipe *p, size_t n)
+{
+    u64 from = load_relaxed(&p->tail);
+    store_release(&p->tail, from + n); // pairs with pipe_used
+    if (n) {
+        pipe_prune(p, from, from + n);
+    }
+}
+
 void pipe_empty_locked(struct pipe *p)
 {
     u64 from = load_relaxed(&p->tail), head = load_relaxed(&p->head);

@@ -31,7 +31,7 @@ static void pos_write(struct file *f, u64 pos)
     mutex_unlock(&f->pos_lock);
 }
 
-static bool may(struct file *f, unsigned mode)
+bool file_may(struct file *f, unsigned mode)
 {
     unsigned have = load_relaxed(&f->flags) & O_ACCMODE;
     return have == O_RDWR || have == mode;
@@ -62,7 +62,7 @@ static ssize_t copy_bytes(struct file *in, u64 *in_pos, struct file *out, u64 *o
 static s64 sendfile_files(struct file *out, struct file *in, u64 user_pos, size_t n)
 {
     u64 in_pos, out_pos = 0;
-    if (!may(in, O_RDONLY) || !may(out, O_WRONLY)) {
+    if (!file_may(in, O_RDONLY) || !file_may(out, O_WRONLY)) {
         return -EBADF;
     }
     if (!in->mapping || !out->ops->write_kernel ||
@@ -102,8 +102,7 @@ s64 sys_sendfile(const u64 *a)
     return r;
 }
 
-// The position to start at: the caller's, or the file's own.
-static int pos_from(struct file *f, u64 user, u64 *pos)
+int file_pos_from(struct file *f, u64 user, u64 *pos)
 {
     if (!user) {
         *pos = pos_read(f);
@@ -115,7 +114,7 @@ static int pos_from(struct file *f, u64 user, u64 *pos)
     return (s64)*pos < 0 ? -EINVAL : 0;
 }
 
-static int pos_back(struct file *f, u64 user, u64 pos)
+int file_pos_back(struct file *f, u64 user, u64 pos)
 {
     if (!user) {
         pos_write(f, pos);
@@ -133,15 +132,16 @@ static s64 copy_range(struct file *in, u64 in_user, struct file *out, u64 out_us
     if (!in->mapping || !out->mapping || !out->ops->write_kernel) {
         return -EINVAL;
     }
-    if (!may(in, O_RDONLY) || !may(out, O_WRONLY) || (load_relaxed(&out->flags) & O_APPEND)) {
+    if (!file_may(in, O_RDONLY) || !file_may(out, O_WRONLY) ||
+        (load_relaxed(&out->flags) & O_APPEND)) {
         return -EBADF;
     }
     if (in->inode->sb != out->inode->sb) {
         return -EXDEV;
     }
-    s64 r = pos_from(in, in_user, &in_pos);
+    s64 r = file_pos_from(in, in_user, &in_pos);
     if (!r) {
-        r = pos_from(out, out_user, &out_pos);
+        r = file_pos_from(out, out_user, &out_pos);
     }
     if (r) {
         return r;
@@ -152,8 +152,8 @@ static s64 copy_range(struct file *in, u64 in_user, struct file *out, u64 out_us
     }
     r = copy_bytes(in, &in_pos, out, &out_pos, n);
     if (r > 0) {
-        int err = pos_back(in, in_user, in_pos);
-        err = err ? err : pos_back(out, out_user, out_pos);
+        int err = file_pos_back(in, in_user, in_pos);
+        err = err ? err : file_pos_back(out, out_user, out_pos);
         r = err ? err : r;
     }
     return r;

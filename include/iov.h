@@ -7,7 +7,7 @@
 
 #define RW_MAX 0x7ffff000ul // bytes a call moves at most, as on Linux
 
-enum iov_way { IOV_TO_USER, IOV_FROM_USER, IOV_FROM_KERNEL };
+enum iov_way { IOV_TO_USER, IOV_TO_KERNEL, IOV_FROM_USER, IOV_FROM_KERNEL };
 
 struct iov_iter {
     const struct uapi_iovec *v; // the piece we are in

@@ -244,6 +244,7 @@ static const struct strace_call calls[] = {
     {"capset", 'd', "pp"},
     {"splice", 'd', "fpfplx"},
     {"tee", 'd', "fflx"},
+    {"vmsplice", 'd', "fplx"},
     {"getresuid", 'd', "ppp"},
     {"getresgid", 'd', "ppp"},
 };

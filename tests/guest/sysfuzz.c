@@ -156,6 +156,8 @@ static const struct {
     {"utimensat", "fnps"},
     {"mount", "nnbib"},
     {"memfd_create", "ns"},
+    {"tee", "ttis"},
+    {"vmsplice", "tpss"},
     {"openat2", "fnpi"},
     {"name_to_handle_at", "fnpps"},
     {"process_vm_readv", "spspss"},
