@@ -86,6 +86,9 @@ int mt_gap_highest(struct maple_tree *mt, u64 min, u64 max, u64 size, struct map
 // none).
 long maple_nr_nodes(void);
 
+// Nodes that this tree consists of. Writer.
+u64 mt_nr_nodes(struct maple_tree *mt);
+
 // Check every rule of the structure; returns NULL or a sentence saying which one is broken. Writer.
 const char *mt_check(struct maple_tree *mt);
 

@@ -119,8 +119,7 @@ void page_free_order(struct page *p, unsigned order);
 // preempted, so there is nothing to lock. The two atomics are for the looks of others.
 #define PAGE_LIST_MAX 256
 struct page_cpu {
-    atomic_uint count;       // written by its CPU alone; page_nr_free reads it
-    atomic_bool drain_asked; // set by page_drain_all, answered by page_safe_point
+    atomic_uint count; // written by its CPU alone; page_nr_free reads it
     struct page *slot[PAGE_LIST_MAX];
 };
 DECLARE_PER_CPU(struct page_cpu, page_cpu);
@@ -203,19 +202,15 @@ void page_add_range(paddr_t start, paddr_t end);
 u64 page_nr_free(void);  // pages free now, per-CPU lists included; exact when the machine is quiet
 u64 page_nr_total(void); // pages the allocator was given
 
-// Return every CPU's page list, slab magazines and empty slabs to the buddy allocator as far as
-// possible: this CPU at once, the others at their next safe point (a CPU asleep in its idle loop
-// keeps what it has until it wakes). No interrupt is sent. Waits for a grace period: sleeps.
+// Return every online CPU's page list, slab magazines, reserves (kmem_cache_on_drain) and empty
+// slabs to the buddy allocator, those of idle CPUs and of CPUs in user mode too: each is
+// interrupted and does it at its next safe point. Returns when all have (mm/drain.c). What waits
+// for RCU is another matter: rcu_barrier first. Sleeps.
 void page_drain_all(void);
 
-// The scheduler calls this where a CPU holds no lock and no RCU section: before it idles, in
-// schedule, on the return to user mode. Answers page_drain_all.
+// The scheduler's safe points call this when WORK_DRAIN is set: no lock, no RCU section.
+void page_drain_answer(void);
+// Give back what this CPU keeps. Thread context, no lock held.
 void page_drain_this_cpu(void);
-static inline void page_safe_point(void)
-{
-    if (unlikely(load_relaxed(&this_cpu(page_cpu).drain_asked))) {
-        page_drain_this_cpu();
-    }
-}
 
 #endif

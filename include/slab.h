@@ -45,12 +45,15 @@ void slab_init(void);
 // All objects and kmalloc blocks up to half a page now allocated: for leak tests.
 long slab_nr_used(void);
 
+// The same by cache, a line each: its name and how many. Returns the length; truncates.
+size_t slab_text(char *buf, size_t size);
+
 // Pages that slabs consist of, with free objects in them or not: the frames of a leak test are
 // these and the free ones.
 long slab_nr_pages(void);
 
 // Give this CPU's magazines, the depots and empty slabs back to the page allocator. Thread context,
-// no lock held. page_drain_all and page_safe_point call it.
+// no lock held. page_drain_this_cpu calls it.
 void slab_drain_local(void);
 
 // Fault injection (mm/inject.c). A rule names a call site (a function's name, or "*") and fails its

@@ -319,6 +319,15 @@ bool rcu_needs_cpu(void)
     return load_relaxed(&this_cpu(rcu_cpu).nr) > 0;
 }
 
+u64 rcu_nr_waiting(void)
+{
+    u64 nr = 0;
+    for (unsigned c = 0; c < nr_cpus; c++) {
+        nr += load_acquire(&per_cpu(rcu_cpu, c).nr); // pairs with rcu_run_callbacks
+    }
+    return nr;
+}
+
 void rcu_flush_batch(void)
 {
     struct rcu_cpu *r = &this_cpu(rcu_cpu);

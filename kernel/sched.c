@@ -272,16 +272,17 @@ static void switch_to(struct runq *rq, struct thread *prev, struct thread *next)
     sched_finish_switch(prev);
 }
 
-// Here this CPU holds no spinlock and is in no read section. page_drain_all waits for a grace
-// period, so a look at its request with each one is enough.
+// Here this CPU holds no spinlock, is in no read section and in no allocator.
 static void safe_point(unsigned work)
 {
     if (work & WORK_RCU_QS) {
-        page_safe_point();
         rcu_quiescent();
     }
     if (work & (WORK_RCU_CB | WORK_RCU_BARRIER)) {
         rcu_run_callbacks();
+    }
+    if (unlikely(work & WORK_DRAIN)) {
+        page_drain_answer();
     }
 }
 
@@ -414,10 +415,12 @@ void sched_idle_loop(void)
     irq_enable();
     for (;;) {
         balance_idle_enter();
-        page_safe_point();
         rcu_quiescent();
         rcu_flush_batch();
         rcu_run_callbacks();
+        if (load_relaxed(&this_cpu(cpu_work)) & WORK_DRAIN) {
+            page_drain_answer();
+        }
         if (load_relaxed(&rq->nr) == 0 && !balance_steal()) {
             idle_halt();
         }

@@ -109,3 +109,20 @@ const char *mt_check(struct maple_tree *mt)
     }
     return broken;
 }
+
+static u64 subtree_nr_nodes(struct maple_node *n)
+{
+    u64 nr = 1;
+
+    for (unsigned i = 0; n->level > 0 && i < n->nr; i++) {
+        nr += subtree_nr_nodes(child_get(n, i));
+    }
+    return nr;
+}
+
+u64 mt_nr_nodes(struct maple_tree *mt)
+{
+    struct maple_node *root = root_get(mt);
+
+    return root != NULL ? subtree_nr_nodes(root) : 0;
+}

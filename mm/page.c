@@ -24,10 +24,8 @@
 // revive a page: it never moves ref from 0, and ref is 0 from the last page_put until the next
 // owner's plain store of 1.
 //
-// Out of memory: GFP_KERNEL gives back what this CPU holds, asks the other CPUs through a flag that
-// they answer at their next safe point, waits for the callbacks RCU holds back, and tries again.
-// Rejected: draining other CPUs' lists by interrupt; it would make every list operation pay for
-// being interruptible.
+// Out of memory: GFP_KERNEL waits for the callbacks RCU holds back, has every CPU give back what it
+// keeps (mm/drain.c), and tries again.
 //
 // DEBUG=1: PG_FREE on every free page finds double and wild frees; freed bytes are PAGE_POISON and
 // checked when the page goes out again, which finds writes after free.
@@ -161,21 +159,8 @@ static void list_push(struct page *p)
 
 void page_drain_this_cpu(void)
 {
-    struct page_cpu *c = &this_cpu(page_cpu);
-
-    store_relaxed(&c->drain_asked, false);
     slab_drain_local();
-    list_drain(c, PAGE_LIST_MAX);
-}
-
-void page_drain_all(void)
-{
-    for (unsigned cpu = 0; cpu < percpu_nr; cpu++) {
-        store_relaxed(&per_cpu(page_cpu, cpu).drain_asked, true);
-    }
-    page_drain_this_cpu();
-    synchronize_rcu(); // every CPU that runs threads passes its safe point
-    page_drain_this_cpu();
+    list_drain(&this_cpu(page_cpu), PAGE_LIST_MAX);
 }
 
 // --- Allocation ---------------------------------------------------------------------------------

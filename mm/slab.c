@@ -524,6 +524,19 @@ long slab_nr_used(void)
     return nr;
 }
 
+size_t slab_text(char *buf, size_t size)
+{
+    size_t n = 0;
+
+    for (unsigned i = 0; i < nr_caches && n < size; i++) {
+        if (&caches[i] != mag_cache) {
+            n += (size_t)snprintf(buf + n, size - n, "%s %ld\n", caches[i].name,
+                                  kmem_cache_nr_used(&caches[i]));
+        }
+    }
+    return min(n, size);
+}
+
 long slab_nr_pages(void)
 {
     long nr = 0;

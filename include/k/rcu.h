@@ -53,6 +53,7 @@ void rcu_idle_enter(void);   // interrupts off; from here to rcu_idle_exit nobod
 void rcu_idle_exit(void);    // interrupts off
 bool rcu_idle(unsigned cpu); // seq_cst: has that CPU entered and not left
 bool rcu_needs_cpu(void);    // this CPU has callbacks at all
+u64 rcu_nr_waiting(void);    // callbacks that have not run, all CPUs'; a look, from any context
 void rcu_flush_batch(void);  // do not wait for more callbacks: going idle
 void rcu_run_callbacks(void); // run a batch of those that are ready; thread context, no lock held
 void rcu_init(void);          // boot CPU

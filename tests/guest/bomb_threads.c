@@ -1,7 +1,7 @@
 // TEST: smp=1,2,4 scheme=rcu,mmap_lock mem=64M timeout=120
 // Threads without end: clone until it says no. It says EAGAIN or ENOMEM, the threads that exist
 // work, memory can be had again when they are gone, and nothing is left over. (Faultline only.)
-#include "mm_test.h"
+#include "baseline.h"
 #include <limits.h>
 #include <sched.h>
 #include <time.h>
@@ -81,7 +81,7 @@ int main(void)
     fill(kept, 64, 2);
     int first = bomb();
     CHECK(first > 50);
-    struct leftovers was = leftovers_now();
+    struct baseline was = baseline_first();
     for (int i = 0; i < 3; i++) {
         int n = bomb();
         fprintf(stderr, "%d threads, then %d\n", first, n);
@@ -89,7 +89,7 @@ int main(void)
     }
     CHECK_EQ(holds(kept, 64, 2), 64);
     group("threads without end");
-    leftovers_check(&was, 64, 256);
+    baseline_check(&was);
     group("nothing left over");
     return finish();
 }

@@ -6,12 +6,13 @@
 // only.)
 //
 // CFLAGS: -Wl,-e,first_of_all
-#include "mm_test.h"
+#include "baseline.h"
 #include <poll.h>
 #include <sched.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
 
 #define ROOM_PAGES 300ul       // more than a CPU keeps in its list
 #define HUGE       (1ul << 30) // what a table of the third level covers
@@ -395,15 +396,21 @@ static void new_pipe(void)
     CHECK_EQ(close(4), 0);
 }
 
+// In a child, as a table does not shrink.
 static void far_descriptor(void)
 {
-    static int next = 600; // the table does not shrink, so each time it must be a larger one
-    long r = armed(SYS_dup2, 0, next, 0, 0, 0);
-    if (done(r, ENOMEM)) {
-        CHECK_EQ(r, next);
-        CHECK_EQ(close(next), 0);
-        next = next * 2;
+    int status;
+    pid_t pid = fork();
+    if (pid == 0) {
+        long r = armed(SYS_dup2, 0, 600, 0, 0, 0);
+        if (done(r, ENOMEM)) {
+            CHECK_EQ(r, 600);
+            CHECK_EQ(close(600), 0);
+        }
+        _exit(finish());
     }
+    MUST(waitpid(pid, &status, 0) == pid);
+    CHECK_EQ(status, 0);
 }
 
 static void poll_many(void)
@@ -428,40 +435,6 @@ static void write_vector(void)
     CHECK_EQ(close(fd), 0);
 }
 
-// ---- Leaks -------------------------------------------------------------------------------------
-
-struct before {
-    struct leftovers left;
-    long objects;
-};
-
-static long number_after(const char *text, const char *word)
-{
-    const char *at = strstr(text, word);
-    MUST(at != NULL);
-    return atol(at + strlen(word));
-}
-
-// The kernel's small objects, exactly: nothing is closed between settling and reading, for a closed
-// file is one until RCU has freed it. The tree of VMAs keeps some nodes; they may come and go.
-static struct before before_now(void)
-{
-    static char text[16384];
-    struct before b = {.left = leftovers_now()};
-    int settle = open("/proc/faultline/settle", O_WRONLY);
-    MUST(settle >= 0 && write(settle, "1", 1) == 1);
-    knob_read("stats", text, sizeof(text));
-    close(settle);
-    b.objects = number_after(text, "\nobjects ") - number_after(text, "\nmaple_nodes ");
-    return b;
-}
-
-static void leaks_check(const struct before *was)
-{
-    leftovers_check(&was->left, 64, 128);
-    CHECK_EQ(before_now().objects, was->objects);
-}
-
 // ---- Programs -----------------------------------------------------------------------------------
 
 // The program starts itself again and again, each time with a later allocation failing; what it
@@ -481,13 +454,11 @@ __asm__(".globl first_of_all\n"
         "    jmp _start\n"
         "1:  .ascii \"off\"\n");
 
-static void next_program(char *self, const struct before *was, unsigned n)
+static void next_program(char *self, const struct baseline *was, unsigned n)
 {
     char numbers[3][24], before[200];
     snprintf(numbers[0], sizeof(numbers[0]), "%u", n);
-    snprintf(before, sizeof(before), "%ld %ld %ld %ld %ld %ld", was->left.page_tables,
-             was->left.vmas, was->left.maple_nodes, was->left.open_files, was->left.pages_free,
-             was->objects);
+    baseline_print(was, before, sizeof(before));
     char *argv[] = {self, "exec", numbers[0], before, sites, NULL};
     char *envp[] = {NULL};
     fail_at = n;
@@ -497,15 +468,13 @@ static void next_program(char *self, const struct before *was, unsigned n)
 
 static int programs(char **argv)
 {
-    struct before was;
+    struct baseline was;
     unsigned n = (unsigned)strtoul(argv[2], NULL, 10);
     strcpy(sites, argv[4]);
     if (n == 0) {
-        was = before_now();
+        was = baseline_first();
     } else {
-        MUST(sscanf(argv[3], "%ld %ld %ld %ld %ld %ld", &was.left.page_tables, &was.left.vmas,
-                    &was.left.maple_nodes, &was.left.open_files, &was.left.pages_free,
-                    &was.objects) == 6);
+        baseline_parse(&was, argv[3]);
     }
     while (n == 0 || site_that_failed()) {
         MUST(++n < 400);
@@ -513,7 +482,7 @@ static int programs(char **argv)
     }
     fprintf(stderr, "a new program, %u allocations: %s\n", n - 1, sites);
     CHECK(sites[0] != '\0');
-    leaks_check(&was);
+    baseline_check(&was);
     group("a new program");
     return finish();
 }
@@ -522,18 +491,18 @@ static int programs(char **argv)
 
 static void each_allocation(const char *name, void (*operation)(void))
 {
-    struct before was;
+    struct baseline was;
     sites[0] = '\0';
     fail_at = 1000000;
     operation(); // what the caches keep
-    was = before_now();
+    was = baseline_first();
     for (fail_at = 1; fail_at == 1 || site_that_failed(); fail_at++) {
         MUST(fail_at < 400);
         operation();
     }
     fprintf(stderr, "%s, %u allocations: %s\n", name, fail_at - 2, sites);
     CHECK(sites[0] != '\0');
-    leaks_check(&was);
+    baseline_check(&was);
     group(name);
 }
 

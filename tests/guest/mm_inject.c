@@ -1,7 +1,7 @@
 // TEST: smp=1,2,4 scheme=rcu,mmap_lock timeout=120
 // Each allocation of each call that changes the address space fails in turn: the call says ENOMEM
 // and nothing has changed; nothing leaks. (Faultline only.)
-#include "mm_test.h"
+#include "baseline.h"
 
 #define PAGES 12ul
 
@@ -165,13 +165,13 @@ int main(void)
     room = map_nothing(1024);
     test_rules();
     test_every_third();
-    struct leftovers was = leftovers_now();
+    struct baseline was = baseline_first();
     each_call("vma_new", 1);
     each_call("mt_prepare", 0); // the tree keeps nodes, so that this may never be asked
     each_call("*", 1);
     test_every_third();
     munmap(room, 1024 * PAGE);
-    leftovers_check(&was, 64, 64);
+    baseline_check(&was);
     group("nothing left over");
     return finish();
 }

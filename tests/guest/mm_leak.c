@@ -1,7 +1,7 @@
 // TEST: smp=1,2,4 scheme=rcu,mmap_lock timeout=120
 // After much mapping, faulting and unmapping nothing is left over: no page table, no VMA, no tree
 // node, no file, no page. (Faultline only: it reads /proc/faultline.)
-#include "mm_test.h"
+#include "baseline.h"
 #include <pthread.h>
 
 // Room of each thread's own, where no mmap without an address lands.
@@ -118,11 +118,11 @@ int main(void)
 {
     catch_faults();
     churn(); // the library keeps stacks and arenas
-    struct leftovers was = leftovers_now();
+    struct baseline was = baseline_first();
     for (int i = 0; i < 2; i++) {
         churn();
     }
-    leftovers_check(&was, 64, 64);
+    baseline_check(&was);
     group("nothing left over");
     return finish();
 }

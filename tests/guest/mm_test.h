@@ -242,35 +242,4 @@ static inline long stat_get(const char *word)
     return sum;
 }
 
-// What is left over once all that was freed is counted as free.
-struct leftovers {
-    long page_tables, vmas, maple_nodes, open_files, pages_free;
-};
-
-static inline struct leftovers leftovers_now(void)
-{
-    MUST(knob_write("settle", "1") == 0);
-    return (struct leftovers){
-        .page_tables = stat_get("page_tables"),
-        .vmas = stat_get("vmas"),
-        .maple_nodes = stat_get("maple_nodes"),
-        .open_files = stat_get("open_files"),
-        .pages_free = stat_get("pages_free"),
-    };
-}
-
-// maple_nodes: the tree keeps a few in reserve; pages_free: caches keep some pages.
-static inline void leftovers_check(const struct leftovers *was, long spare_nodes, long spare_pages)
-{
-    struct leftovers now = leftovers_now();
-    CHECK_EQ(now.page_tables, was->page_tables);
-    CHECK_EQ(now.vmas, was->vmas);
-    CHECK_EQ(now.open_files, was->open_files);
-    if (!CHECK(labs(now.maple_nodes - was->maple_nodes) <= spare_nodes) ||
-        !CHECK(now.pages_free >= was->pages_free - spare_pages)) {
-        fprintf(stderr, "maple_nodes %ld -> %ld, pages_free %ld -> %ld\n", was->maple_nodes,
-                now.maple_nodes, was->pages_free, now.pages_free);
-    }
-}
-
 #endif

@@ -2,7 +2,7 @@
 // Programs that write to more memory than there is, one alone and one with four threads: each is
 // killed, the console says so, other processes do not notice, and all its memory comes back.
 // (Faultline only.)
-#include "mm_test.h"
+#include "baseline.h"
 #include <pthread.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -83,12 +83,12 @@ int main(void)
     shared[0] = 0;
     MUST(mlockall(MCL_CURRENT) == 0); // a fault of this one could be the one that kills
     meal(1);
-    struct leftovers was = leftovers_now();
+    struct baseline was = baseline_first();
     meal(1);
     group("alone");
     meal(4);
     group("four threads");
-    leftovers_check(&was, 64, 256);
+    baseline_check(&was);
     group("nothing left over");
     return finish();
 }

@@ -2,7 +2,7 @@
 // A machine of 32 MiB that runs out in every way a call can report: the call says ENOMEM (or the
 // like), what was there is intact, and when the memory is given back all works as before.
 // (Faultline only.)
-#include "mm_test.h"
+#include "baseline.h"
 #include <pthread.h>
 
 static char *kept;
@@ -140,9 +140,9 @@ int main(void)
     kept = map(32 * PAGE, RW | PROT_EXEC, ANON, -1, 0); // joins nothing
     fill(kept, 32, 1);
     all(); // what the caches and the library keep
-    struct leftovers was = leftovers_now();
+    struct baseline was = baseline_first();
     all();
-    leftovers_check(&was, 256, 256);
+    baseline_check(&was);
     group("nothing left over");
     return finish();
 }

@@ -8,13 +8,12 @@
 #ifndef RACE_TEST_H
 #define RACE_TEST_H
 
-#include "mm_test.h"
+#include "baseline.h"
 #include <pthread.h>
 #include <sched.h>
 
 #define RACERS_MAX 8
 #define TWO_MIB    (512 * PAGE)
-#define CPU_NODES  32 // nodes that an idle CPU may keep for its next mmap
 
 static atomic_uint epoch;
 static atomic_int stop_racing;
@@ -181,67 +180,8 @@ struct race_test {
     void (*run)(void);
 };
 
-// Every frame that is free, or in a slab, or a page table, or this program's own memory.
-struct baseline {
-    long frames, page_tables, vmas, maple_nodes, objects, open_files;
-};
-
-static inline struct baseline baseline_now(void)
-{
-    MUST(knob_write("settle", "1") == 0);
-    struct baseline b = {
-        .page_tables = stat_get("page_tables"),
-        .vmas = stat_get("vmas"),
-        .maple_nodes = stat_get("maple_nodes"),
-        .objects = stat_get("objects"),
-        .open_files = stat_get("open_files"),
-    };
-    b.frames = stat_get("pages_free") + stat_get("pages_slab") + stat_get("anon") + b.page_tables;
-    return b;
-}
-
-// Frames, VMAs and files to the last one. Tables: the threads' stacks and the program's own may
-// have met one more. Nodes and objects: each CPU and the name cache keep a few.
-static inline int baseline_holds(const struct baseline *was, const struct baseline *now)
-{
-    return now->frames == was->frames && now->vmas == was->vmas &&
-           now->open_files == was->open_files && labs(now->page_tables - was->page_tables) <= 1 &&
-           labs(now->maple_nodes - was->maple_nodes) <= CPU_NODES * nr_cpus &&
-           now->objects - was->objects <= 64 + CPU_NODES * nr_cpus;
-}
-
-// A thread that has been joined may still be leaving: its stack is a few frames. Before the test
-// wait until nothing changes any more, after it until all is as before, for a while.
-static inline struct baseline baseline_first(void)
-{
-    struct baseline was, now = baseline_now();
-    int i = 0;
-    do {
-        was = now;
-        usleep(10000);
-        now = baseline_now();
-    } while ((was.frames != now.frames || was.vmas != now.vmas) && ++i < 100);
-    return now;
-}
-
-static inline void baseline_check(const struct baseline *was)
-{
-    struct baseline now = baseline_now();
-    for (int i = 0; i < 200 && !baseline_holds(was, &now); i++) {
-        usleep(2000);
-        now = baseline_now();
-    }
-    if (!CHECK(baseline_holds(was, &now))) {
-        fprintf(stderr,
-                "frames %+ld, tables %+ld, VMAs %+ld, nodes %+ld, objects %+ld, files %+ld\n",
-                now.frames - was->frames, now.page_tables - was->page_tables, now.vmas - was->vmas,
-                now.maple_nodes - was->maple_nodes, now.objects - was->objects,
-                now.open_files - was->open_files);
-    }
-}
-
 // Each runs twice: the first time the library and the kernel's caches take what they keep. After
-// the second run frames, tables, VMAs, nodes and files are as before it, or the test has failed.
+// the second run everything is as before it, to the last object, or the test has failed.
 static inline void race_perform(const struct race_test *t)
 {
     char name[128];
@@ -252,6 +192,7 @@ static inline void race_perform(const struct race_test *t)
     t->run();
     audit_quiet();
     baseline_check(&was);
+    CHECK_EQ(baseline_now().own_vmas, was.own_vmas);
     snprintf(name, sizeof(name), "%s %s", t->id, t->what);
     group(name);
 }

@@ -191,7 +191,7 @@ static void test_reclaim(void **state)
     host_cpu_enter(0);
     assert_null(page_alloc(GFP_KERNEL)); // CPU 1 was asked, but has not passed a safe point
     host_cpu_enter(1);
-    page_safe_point();
+    host_safe_point();
     host_cpu_enter(0);
     p = page_alloc(GFP_NOWAIT);
     assert_non_null(p);
@@ -309,7 +309,7 @@ static void stress_cpu(unsigned cpu)
         if (r % 512 == 0) {
             rcu_barrier();
         }
-        page_safe_point();
+        host_safe_point();
     }
 }
 

@@ -224,7 +224,7 @@ static void stress_cpu(unsigned cpu)
         if (r % 4096 == 0) {
             page_drain_all();
         }
-        page_safe_point();
+        host_safe_point();
     }
 }
 

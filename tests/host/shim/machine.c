@@ -8,7 +8,9 @@
 #include <k/assert.h>
 #include <k/percpu.h>
 #include <k/printk.h>
+#include <k/rcu.h>
 #include <k/string.h>
+#include <page.h>
 #include "machine.h"
 
 char *host_ram;
@@ -26,6 +28,26 @@ void host_cpu_enter(unsigned cpu)
 {
     host_cpu = cpu;
     host_percpu_offset = percpu_offset[cpu];
+}
+
+static DEFINE_PER_CPU(atomic_bool, drain_asked);
+
+void host_safe_point(void)
+{
+    if (load_relaxed(&this_cpu(drain_asked))) {
+        store_relaxed(&this_cpu(drain_asked), false);
+        page_drain_this_cpu();
+    }
+}
+
+void page_drain_all(void)
+{
+    for (unsigned cpu = 0; cpu < percpu_nr; cpu++) {
+        store_relaxed(&per_cpu(drain_asked, cpu), true);
+    }
+    host_safe_point();
+    synchronize_rcu();
+    page_drain_this_cpu();
 }
 
 static void bootinfo_fill(size_t bytes)

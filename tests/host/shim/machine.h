@@ -9,6 +9,9 @@
 // the middle. Once a process.
 void host_machine_init(size_t bytes, unsigned n);
 void host_cpu_enter(unsigned cpu);
+// What page_drain_all asked of this CPU. These CPUs may be nobody's thread, so unlike the kernel's
+// (mm/drain.c, which runs on the soft machine) it asks and does not wait.
+void host_safe_point(void);
 // Run fn on a thread a CPU, CPU 0 included, and wait.
 void host_cpus_run(void (*fn)(unsigned cpu));
 

@@ -169,12 +169,20 @@ void soft_wait(void)
     host_yield();
 }
 
+void soft_answer_drain(void)
+{
+    if (load_relaxed(&this_cpu(cpu_work)) & WORK_DRAIN) {
+        page_drain_answer();
+    }
+}
+
 void soft_safe_point(void)
 {
     assert(!rcu_read_held());
     soft_drain();
     serve();
     soft_rcu_safe_point();
+    soft_answer_drain();
 }
 
 void smp_call_mask(u64 mask, void (*fn)(void *), void *arg)
@@ -341,6 +349,19 @@ void rwsem_write_unlock(struct rwsem *s)
 }
 
 // ---- The scheduler's part -----------------------------------------------------------------------
+
+DEFINE_PER_CPU(atomic_uint, cpu_work);
+
+// A CPU looks at its word often enough, an idle one in its loop; nobody needs to be interrupted.
+void cpu_work_post(unsigned cpu, unsigned bits)
+{
+    fetch_or_seq(&per_cpu(cpu_work, cpu), bits);
+}
+
+void cpu_work_post_now(unsigned cpu, unsigned bits)
+{
+    cpu_work_post(cpu, bits);
+}
 
 void might_sleep(void)
 {

@@ -147,6 +147,11 @@ void rcu_barrier(void)
     }
 }
 
+u64 rcu_nr_waiting(void)
+{
+    return (u64)atomic_load(&pending);
+}
+
 void soft_rcu_start(void)
 {
 }
@@ -158,7 +163,6 @@ void soft_rcu_stop(void)
 void soft_rcu_safe_point(void)
 {
     rcu_quiescent();
-    page_safe_point();
 }
 
 void soft_rcu_tick(void)

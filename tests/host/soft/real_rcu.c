@@ -10,19 +10,6 @@
 #include <sched.h>
 #include <soft.h>
 
-DEFINE_PER_CPU(atomic_uint, cpu_work);
-
-// An idle CPU looks at its word in its loop; nobody needs to be interrupted for it.
-void cpu_work_post(unsigned cpu, unsigned bits)
-{
-    fetch_or_seq(&per_cpu(cpu_work, cpu), bits);
-}
-
-void cpu_work_post_now(unsigned cpu, unsigned bits)
-{
-    cpu_work_post(cpu, bits);
-}
-
 void arch_send_ipi(u64 cpu_mask, enum ipi_kind kind)
 {
     assert(cpu_mask && kind == IPI_RESCHED);
@@ -53,7 +40,6 @@ void soft_rcu_safe_point(void)
 {
     unsigned work = load_relaxed(&this_cpu(cpu_work));
     if (work & WORK_RCU_QS) {
-        page_safe_point();
         rcu_quiescent();
     }
     if (work & (WORK_RCU_CB | WORK_RCU_BARRIER)) {
@@ -72,10 +58,10 @@ void soft_rcu_tick(void)
 void soft_idle(unsigned turns)
 {
     soft_drain();
-    page_safe_point();
     rcu_quiescent();
     rcu_flush_batch();
     rcu_run_callbacks();
+    soft_answer_drain();
     unsigned long flags = irq_save();
     rcu_idle_enter();
     for (; turns && !(load_seq(&this_cpu(cpu_work)) & ~(unsigned)WORK_RCU_QS); turns--) {

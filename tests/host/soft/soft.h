@@ -106,6 +106,8 @@ static inline unsigned soft_below(unsigned n)
 void soft_wait(void);
 // A CPU in its idle loop or on its way to user mode: the same, and RCU callbacks.
 void soft_safe_point(void);
+// At one of these: what page_drain_all asks of this CPU.
+void soft_answer_drain(void);
 
 // ---- rcu.c, the oracle, or real_rcu.c, kernel/rcu.c ---------------------------------------------
 void soft_rcu_start(void); // this CPU is up, goes down
