@@ -26,7 +26,7 @@ struct maple_tree {
 };
 
 // Nodes set aside so that commits cannot fail. Lives on the writer's stack or in struct edit.
-// mt_prepare fills it in; {0} is a valid empty one for mt_unprepare.
+// mt_prepare fills it in, mt_unprepare empties it; begins as {0}.
 struct maple_prealloc {
     struct maple_node *free; // chain
     unsigned nr;
@@ -53,9 +53,10 @@ void *mt_next_rcu(struct maple_tree *mt, u64 addr, u64 *start, u64 *end);
 void *mt_prev_rcu(struct maple_tree *mt, u64 addr, u64 *start, u64 *end);
 
 // Set aside nodes for nr_stores stores that the same writer will commit next, without letting go of
-// the writer lock. 0, or -ENOMEM with nothing kept. May sleep. Cheap when repeated: the CPU keeps
-// what an earlier mt_unprepare gave back. It is the worst case: 7 nodes (of 384 bytes) for each
-// store in a small tree, 10 to 20 in a large one.
+// the writer lock. What *pre holds already counts. 0, or -ENOMEM with nothing kept, also of that.
+// May sleep. Cheap when repeated: the CPU keeps what an earlier mt_unprepare gave back. It is the
+// worst case: 7 nodes (of 384 bytes) for each store in a small tree, 10 to 20 in a large one.
+// Called without the lock it is a guess at the tree's height: ask again under the lock.
 int mt_prepare(struct maple_tree *mt, struct maple_prealloc *pre, unsigned nr_stores);
 
 // Make [start, end) map to entry, replacing whatever was there, trimming what overlaps; entry NULL

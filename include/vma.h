@@ -123,6 +123,7 @@ void vma_blank_free(struct vma *blank); // one that was not used, or NULL
 //     vma_commit(e)                   publish, then retire; a full barrier on return
 //     ... the caller zaps [e->start, e->end) and flushes ...
 //     vma_commit_finish(e)            pending VMAs go live, retired ones leave the reverse map
+//     vma_commit_release(e)           let go of retired VMAs and spare nodes; no lock is needed
 //   or vma_plan_abort(e)              instead of vma_commit: nothing has happened
 
 struct vma_spec {
@@ -144,6 +145,7 @@ void vma_plan_abort(struct edit *e);
 void vma_commit(struct edit *e);
 void vma_commit_live(struct edit *e); // part of finish; earlier where the caller must
 void vma_commit_finish(struct edit *e);
+void vma_commit_release(struct edit *e); // also after vma_plan_abort, and twice
 
 // fork: give `to`, which no thread uses yet, a VMA like v of an address space whose edit lock is
 // held. It is not locked: mlock(2). 0 or -ENOMEM. Sleeps.

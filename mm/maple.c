@@ -176,8 +176,10 @@ void node_retire(struct maple_node *n)
 // (The argument needs an inner root: a lower tree is treated as one of two levels.)
 static unsigned nodes_needed(struct maple_tree *mt, unsigned nr_stores)
 {
+    rcu_read_lock(); // the caller may not be the writer yet
     struct maple_node *root = root_get(mt);
     unsigned height = root == NULL || root->level == 0 ? 2 : root->level + 1u;
+    rcu_read_unlock();
 
     for (unsigned n = (INNER_SLOTS + nr_stores) / INNER_MIN; n > INNER_SLOTS; n /= INNER_MIN) {
         height++;
@@ -200,9 +202,12 @@ int mt_prepare(struct maple_tree *mt, struct maple_prealloc *pre, unsigned nr_st
 {
     unsigned had, need = nodes_needed(mt, nr_stores);
 
-    pre->free = this_cpu(node_reserve);
-    this_cpu(node_reserve) = NULL;
-    pre->nr = had = chain_nr(pre->free);
+    if (pre->free == NULL) {
+        pre->free = this_cpu(node_reserve);
+        this_cpu(node_reserve) = NULL;
+        pre->nr = chain_nr(pre->free);
+    }
+    had = pre->nr;
     while (pre->nr < need) {
         struct maple_node *n = kmem_cache_alloc(node_cache, GFP_KERNEL); // may change the CPU
 

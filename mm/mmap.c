@@ -2,8 +2,8 @@
 //
 // All writers have one shape (STYLE: check, prepare, commit). Check the arguments without a lock;
 // enter the scheme's writer side; plan (vma.c), which may fail and changes nothing; commit, which
-// cannot fail; zap what the hole held; finish; leave. Populating comes after leaving: it faults
-// pages in like the program would.
+// cannot fail; zap what the hole held; finish; leave; release. Populating comes after leaving: it
+// faults pages in like the program would.
 
 #include <fs.h>
 #include <k/assert.h>
@@ -30,6 +30,27 @@ int edit_begin(struct edit *e, struct mm *mm)
 void edit_end(struct edit *e)
 {
     e->mm->scheme->edit_leave(e);
+}
+
+// The same for a call whose only plan is e itself. What the plan needs is had before the lock is
+// taken, and what it retires is let go after: none of it makes other writers wait.
+static int edit_begin_one(struct edit *e, struct mm *mm)
+{
+    vma_plan_init(e, mm);
+    int err = mt_prepare(mm_tree(mm, 0), &e->pre, 1);
+    if (!err) {
+        err = mm->scheme->edit_enter(e);
+        if (err) {
+            vma_commit_release(e);
+        }
+    }
+    return err;
+}
+
+static void edit_end_one(struct edit *e)
+{
+    edit_end(e);
+    vma_commit_release(e);
 }
 
 u32 vma_flags_from_prot(unsigned prot)
@@ -90,32 +111,38 @@ static int commit_plan(struct edit *e, int err)
     return 0;
 }
 
+static int commit_unmap(struct edit *e, vaddr_t start, vaddr_t end)
+{
+    return commit_plan(e, vma_plan_cut(e, start, end));
+}
+
+static int commit_map(struct edit *e, const struct vma_spec *what)
+{
+    struct vma_spec s = *what;
+    int err = vma_plan_cut(e, s.start, s.end);
+    if (!err) {
+        s.pending = e->occupied;
+        err = vma_plan_add(e, &s);
+    }
+    return commit_plan(e, err);
+}
+
 int unmap_locked(struct mm *mm, vaddr_t start, vaddr_t end)
 {
     struct edit e;
     vma_plan_init(&e, mm);
-    return commit_plan(&e, vma_plan_cut(&e, start, end));
+    int err = commit_unmap(&e, start, end);
+    vma_commit_release(&e);
+    return err;
 }
 
 int map_locked(struct mm *mm, const struct vma_spec *what)
 {
     struct edit e;
-    struct vma_spec s = *what;
     vma_plan_init(&e, mm);
-    int err = vma_plan_cut(&e, s.start, s.end);
-    if (!err) {
-        s.pending = e.occupied;
-        err = vma_plan_add(&e, &s);
-    }
-    return commit_plan(&e, err);
-}
-
-// The same where vma_find_gap has found nothing.
-static int map_gap_locked(struct mm *mm, const struct vma_spec *what, const struct vma_gap *gap)
-{
-    struct edit e;
-    vma_plan_init(&e, mm);
-    return commit_plan(&e, vma_plan_fill(&e, what, gap));
+    int err = commit_map(&e, what);
+    vma_commit_release(&e);
+    return err;
 }
 
 int vma_set_flags(struct mm *mm, struct vma *v, vaddr_t start, vaddr_t end, u32 flags)
@@ -133,7 +160,9 @@ int vma_set_flags(struct mm *mm, struct vma *v, vaddr_t start, vaddr_t end, u32 
         err = vma_plan_add(&e, &s);
     }
     e.occupied = false; // the entries stay
-    return commit_plan(&e, err);
+    err = commit_plan(&e, err);
+    vma_commit_release(&e);
+    return err;
 }
 
 // ---- mmap ------------------------------------------------------------------------------------
@@ -313,8 +342,9 @@ static u64 pages_mapped(struct mm *mm, vaddr_t start, vaddr_t end)
     return n;
 }
 
-static int mmap_locked(struct mm *mm, struct vma_spec *s, vaddr_t addr, u64 len, unsigned flags)
+static int mmap_locked(struct edit *e, struct vma_spec *s, vaddr_t addr, u64 len, unsigned flags)
 {
+    struct mm *mm = e->mm;
     struct vma_gap gap;
     int err = mmap_place(mm, &addr, len, flags, &gap);
     if (err) {
@@ -335,7 +365,7 @@ static int mmap_locked(struct mm *mm, struct vma_spec *s, vaddr_t addr, u64 len,
     if (err) {
         return err;
     }
-    return gap.start ? map_gap_locked(mm, s, &gap) : map_locked(mm, s);
+    return gap.start ? commit_plan(e, vma_plan_fill(e, s, &gap)) : commit_map(e, s);
 }
 
 s64 mm_mmap(struct mm *mm, vaddr_t addr, u64 len, unsigned prot, unsigned flags, struct file *file,
@@ -353,12 +383,12 @@ s64 mm_mmap(struct mm *mm, vaddr_t addr, u64 len, unsigned prot, unsigned flags,
     }
     struct vma *blank = vma_new();
     s.blank = &blank;
-    err = blank ? edit_begin(&e, mm) : -ENOMEM;
+    err = blank ? edit_begin_one(&e, mm) : -ENOMEM;
     if (err) {
         goto out_blank;
     }
-    err = mmap_locked(mm, &s, addr, len, flags);
-    edit_end(&e);
+    err = mmap_locked(&e, &s, addr, len, flags);
+    edit_end_one(&e);
     if (!err && ((s.flags & (VMA_LOCKED | VMA_LOCKONFAULT)) == VMA_LOCKED ||
                  (flags & (MAP_POPULATE | MAP_NONBLOCK)) == MAP_POPULATE)) {
         mm_populate(mm, s.start, s.end, true); // best effort, as on Linux
@@ -387,12 +417,12 @@ s64 mm_munmap(struct mm *mm, vaddr_t addr, u64 len)
     if ((addr & ~PAGE_MASK) || len == 0 || addr > USER_END || len > USER_END - addr) {
         return -EINVAL;
     }
-    int err = edit_begin(&e, mm);
+    int err = edit_begin_one(&e, mm);
     if (err) {
         return err;
     }
-    err = unmap_locked(mm, addr, addr + page_align_up(len));
-    edit_end(&e);
+    err = commit_unmap(&e, addr, addr + page_align_up(len));
+    edit_end_one(&e);
     return err;
 }
 

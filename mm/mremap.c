@@ -281,6 +281,7 @@ static int remap_move(struct remap *r, const struct vma_spec *from)
     }
     if (err) {
         vma_commit_finish(&dst);
+        vma_commit_release(&dst);
         if (unmap_locked(r->mm, to.start, to.end)) {
             printk("mremap: no memory to undo: %lx stays mapped\n", (unsigned long)to.start);
         }
@@ -301,11 +302,13 @@ static int remap_move(struct remap *r, const struct vma_spec *from)
         force_signal_fault(SIGKILL, SI_KERNEL, r->old);
     }
     vma_commit_finish(&dst);
+    vma_commit_release(&dst);
     if (!(r->flags & MREMAP_DONTUNMAP)) {
         src.occupied = true;
         edit_zap_hole(&src); // file pages beyond the new length, empty tables
     }
     vma_commit_finish(&src);
+    vma_commit_release(&src);
     return 0;
 }
 

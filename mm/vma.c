@@ -385,14 +385,21 @@ void vma_commit_finish(struct edit *e)
     struct vma *v, *tmp;
     // Retired VMAs leave the reverse map before anything new is installed in their place: truncate
     // of their file, walking the list, would clear it.
-    list_for_each_entry_safe (v, tmp, &e->old, edit_link) {
-        list_del(&v->edit_link);
+    list_for_each_entry (v, &e->old, edit_link) {
         rmap_unlink(v);
-        vma_put(v);
     }
     vma_commit_live(e);
     list_for_each_entry_safe (v, tmp, &e->fresh, edit_link) {
         list_del(&v->edit_link);
+    }
+}
+
+void vma_commit_release(struct edit *e)
+{
+    struct vma *v, *tmp;
+    list_for_each_entry_safe (v, tmp, &e->old, edit_link) {
+        list_del(&v->edit_link);
+        vma_put(v);
     }
     mt_unprepare(&e->pre);
 }

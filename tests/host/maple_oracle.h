@@ -197,7 +197,7 @@ static inline void oracle_check_all(struct oracle *o, struct maple_tree *mt)
 static inline void both_store(struct oracle *o, struct maple_tree *mt, unsigned from, unsigned to,
                               void *entry)
 {
-    struct maple_prealloc pre;
+    struct maple_prealloc pre = {0};
     struct maple_node *root = root_get(mt);
     unsigned height = root == NULL ? 1 : root->level + 1u, had;
 

@@ -208,7 +208,7 @@ static void test_no_memory(void **state)
     for (unsigned round = 0; round < 60 * shim_times(); round++) {
         unsigned stores = round == 0 ? 60 : 1 + oracle_random(&orc, 12);
         unsigned long nth = 1;
-        struct maple_prealloc pre;
+        struct maple_prealloc pre = {0};
         bool failed;
 
         do {
@@ -246,7 +246,7 @@ static void test_bursts(void **state)
     for (unsigned cells = 8; cells < 20000; cells *= 3) {
         begin(cells, false);
         for (unsigned round = 0; round < 30; round++) {
-            struct maple_prealloc pre;
+            struct maple_prealloc pre = {0};
             unsigned split = oracle_random(&orc, orc.n), burst = 1u << oracle_random(&orc, 12);
 
             mt_drain_local();
@@ -282,7 +282,7 @@ static void test_million(void **state)
     for (unsigned pass = 0; pass < 2; pass++) {
         for (u64 i = 0; i < N; i++) {
             u64 at = (i * step + (pass * step >> 7)) % N * size;
-            struct maple_prealloc pre;
+            struct maple_prealloc pre = {0};
 
             assert_int_equal(mt_prepare(&tree, &pre, 1), 0);
             mt_store(&tree, &pre, at + 4096, at + 8192, pass == 0 ? &things[at / size] : NULL);

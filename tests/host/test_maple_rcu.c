@@ -178,7 +178,7 @@ static void test_publication(void **state)
     fill_tree();
     shim_rcu_eager(true);
     for (unsigned op = 0; op < 6000; op++) {
-        struct maple_prealloc pre;
+        struct maple_prealloc pre = {0};
 
         random_store(&hook_from, &hook_to, &hook_entry);
         assert_int_equal(mt_prepare(&tree, &pre, 1), 0);

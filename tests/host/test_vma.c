@@ -208,6 +208,7 @@ static int plan_part(unsigned from, unsigned to, const struct vma_spec *what)
     vma_commit(&e);
     edit_zap_hole(&e);
     vma_commit_finish(&e);
+    vma_commit_release(&e);
     return 0;
 }
 
@@ -292,7 +293,9 @@ static void move(unsigned from, unsigned to, unsigned len, unsigned new_len, boo
     vma_commit(&src);
     have = want;
     vma_commit_finish(&dst);
+    vma_commit_release(&dst);
     vma_commit_finish(&src);
+    vma_commit_release(&src);
     world_check();
 }
 
