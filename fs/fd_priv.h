@@ -6,7 +6,8 @@
 
 // All take over the reference to f, also on error; fd_flags: O_CLOEXEC or 0.
 int files_install(struct files *t, struct file *f, unsigned lowest, u32 fd_flags);
-// Into this descriptor; what was open there is closed. fd, -EBADF (above the limit), -ENOMEM.
+// Into this descriptor; what was open there is closed. fd, -EBADF (above the limit), -EBUSY
+// (reserved), -ENOMEM.
 int fd_replace(int fd, struct file *f, u32 fd_flags);
 int fd_close(int fd); // 0 or -EBADF
 // The close-on-exec flag, 0 or 1, before it was set to `set` (negative: left alone). -EBADF.

@@ -33,6 +33,7 @@ struct files {
     struct mutex lock;               // RANK_FDTABLE
     _Atomic(struct fdarray *) array; // [r, lock]
     u64 *cloexec;                    // [lock] a bit per descriptor
+    u64 *reserved;                   // [lock] the same, behind it: an empty slot that is taken
     unsigned first_free;             // [lock] none below is free
 };
 
@@ -45,17 +46,24 @@ static struct fdarray *fdarray_new(unsigned size)
     return a;
 }
 
-struct files *files_create(void)
+// Bits for this many descriptors, all 0; those t had are the caller's. -ENOMEM.
+static int fdbits_set(struct files *t, unsigned size)
+{
+    u64 *bits = kzalloc(2 * (size / 8), GFP_KERNEL);
+    if (!bits) {
+        return -ENOMEM;
+    }
+    t->cloexec = bits;
+    t->reserved = bits + size / 64;
+    return 0;
+}
+
+// A table with room for `size` descriptors, or NULL.
+static struct files *files_create_sized(unsigned size)
 {
     struct files *t = kzalloc(sizeof(*t), GFP_KERNEL);
-    struct fdarray *a = fdarray_new(FDS_FIRST);
-    if (t) {
-        t->cloexec = kzalloc(FDS_FIRST / 8, GFP_KERNEL);
-    }
-    if (!t || !a || !t->cloexec) {
-        if (t) {
-            kfree(t->cloexec);
-        }
+    struct fdarray *a = fdarray_new(size);
+    if (!t || !a || fdbits_set(t, size)) {
         kfree(t);
         kfree(a);
         return NULL;
@@ -66,31 +74,14 @@ struct files *files_create(void)
     return t;
 }
 
+struct files *files_create(void)
+{
+    return files_create_sized(FDS_FIRST);
+}
+
 struct files *files_get(struct files *t)
 {
     fetch_add_relaxed(&t->ref, 1);
-    return t;
-}
-
-// A table with room for `size` descriptors, or NULL.
-static struct files *files_create_like(unsigned size)
-{
-    struct files *t = files_create();
-
-    if (t && load_relaxed(&t->array)->size < size) {
-        struct fdarray *a = fdarray_new(size);
-        u64 *cloexec = kzalloc(size / 8, GFP_KERNEL);
-        if (!a || !cloexec) {
-            kfree(a);
-            kfree(cloexec);
-            files_put(t);
-            return NULL;
-        }
-        kfree(load_relaxed(&t->array)); // nobody has seen it
-        kfree(t->cloexec);
-        rcu_assign_pointer(&t->array, a);
-        t->cloexec = cloexec;
-    }
     return t;
 }
 
@@ -103,7 +94,7 @@ int files_copy(struct files *from, struct files **out)
     mutex_lock(&from->lock);
     a = load_relaxed(&from->array);
     size = a->size;
-    t = files_create_like(size);
+    t = files_create_sized(size);
     if (t) {
         b = load_relaxed(&t->array);
         for (unsigned i = 0; i < size; i++) {
@@ -113,7 +104,7 @@ int files_copy(struct files *from, struct files **out)
             }
         }
         memcpy(t->cloexec, from->cloexec, size / 8);
-        t->first_free = from->first_free;
+        // first_free stays 0: what is reserved there is free here
     }
     mutex_unlock(&from->lock);
     *out = t;
@@ -226,6 +217,7 @@ static void fdarray_free_rcu(struct rcu_head *head)
 static int files_grow_locked(struct files *t, unsigned fd)
 {
     struct fdarray *old = load_relaxed(&t->array), *a;
+    u64 *cloexec = t->cloexec, *reserved = t->reserved;
     unsigned size = old->size;
     if (fd < size) {
         return 0;
@@ -234,27 +226,30 @@ static int files_grow_locked(struct files *t, unsigned fd)
         size *= 2;
     }
     a = fdarray_new(size);
-    u64 *cloexec = kzalloc(size / 8, GFP_KERNEL);
-    if (!a || !cloexec) {
+    if (!a || fdbits_set(t, size)) {
         kfree(a);
-        kfree(cloexec);
         return -ENOMEM;
     }
     for (unsigned i = 0; i < old->size; i++) {
         store_relaxed(&a->file[i], load_relaxed(&old->file[i]));
     }
-    memcpy(cloexec, t->cloexec, old->size / 8);
-    kfree(t->cloexec);
-    t->cloexec = cloexec;
+    memcpy(t->cloexec, cloexec, old->size / 8);
+    memcpy(t->reserved, reserved, old->size / 8);
+    kfree(cloexec);
     rcu_assign_pointer(&t->array, a);
     call_rcu(&old->rcu, fdarray_free_rcu);
     return 0;
 }
 
-static void cloexec_set_locked(struct files *t, unsigned fd, bool on)
+static bool bit_get(const u64 *bits, unsigned fd)
+{
+    return (bits[fd / 64] >> (fd % 64)) & 1;
+}
+
+static void bit_set(u64 *bits, unsigned fd, bool on)
 {
     u64 bit = 1ull << (fd % 64);
-    t->cloexec[fd / 64] = on ? t->cloexec[fd / 64] | bit : t->cloexec[fd / 64] & ~bit;
+    bits[fd / 64] = on ? bits[fd / 64] | bit : bits[fd / 64] & ~bit;
 }
 
 // Put f into slot fd, which exists; what was there.
@@ -263,7 +258,7 @@ static struct file *slot_set_locked(struct files *t, unsigned fd, struct file *f
     struct fdarray *a = load_relaxed(&t->array);
     struct file *old = load_relaxed(&a->file[fd]);
     rcu_assign_pointer(&a->file[fd], f);
-    cloexec_set_locked(t, fd, f && (fd_flags & O_CLOEXEC));
+    bit_set(t->cloexec, fd, f && (fd_flags & O_CLOEXEC));
     if (!f) {
         t->first_free = min(t->first_free, fd);
     }
@@ -276,25 +271,58 @@ static unsigned fd_limit(void)
     return (unsigned)min(limit, (u64)FDS_MAX);
 }
 
-int files_install(struct files *t, struct file *f, unsigned lowest, u32 fd_flags)
+// The lowest free slot from `lowest` on: it is there, and the caller fills or reserves it. -EMFILE,
+// -ENOMEM.
+static int slot_find_locked(struct files *t, unsigned lowest, unsigned limit)
 {
-    unsigned limit = fd_limit(), fd;
-    int err = 0;
-    mutex_lock(&t->lock);
     struct fdarray *a = load_relaxed(&t->array);
-    for (fd = max(lowest, t->first_free); fd < a->size && load_relaxed(&a->file[fd]); fd++) {
+    unsigned fd = max(lowest, t->first_free);
+    while (fd < a->size && (load_relaxed(&a->file[fd]) || bit_get(t->reserved, fd))) {
+        fd++;
     }
-    err = fd >= limit ? -EMFILE : files_grow_locked(t, fd);
-    if (!err) {
-        slot_set_locked(t, fd, f, fd_flags);
-        t->first_free = lowest <= t->first_free ? fd + 1 : t->first_free;
-    }
-    mutex_unlock(&t->lock);
+    int err = fd >= limit ? -EMFILE : files_grow_locked(t, fd);
     if (err) {
-        file_put(f);
         return err;
     }
+    t->first_free = lowest <= t->first_free ? fd + 1 : t->first_free;
     return (int)fd;
+}
+
+int files_install(struct files *t, struct file *f, unsigned lowest, u32 fd_flags)
+{
+    unsigned limit = fd_limit();
+    mutex_lock(&t->lock);
+    int fd = slot_find_locked(t, lowest, limit);
+    if (fd >= 0) {
+        slot_set_locked(t, (unsigned)fd, f, fd_flags);
+    }
+    mutex_unlock(&t->lock);
+    if (fd < 0) {
+        file_put(f);
+    }
+    return fd;
+}
+
+int fd_reserve(void)
+{
+    struct files *t = current_process()->files;
+    unsigned limit = fd_limit();
+    mutex_lock(&t->lock);
+    int fd = slot_find_locked(t, 0, limit);
+    if (fd >= 0) {
+        bit_set(t->reserved, (unsigned)fd, true);
+    }
+    mutex_unlock(&t->lock);
+    return fd;
+}
+
+void fd_fill(int fd, struct file *f, u32 fd_flags)
+{
+    struct files *t = current_process()->files;
+    mutex_lock(&t->lock);
+    bit_set(t->reserved, (unsigned)fd, false);
+    slot_set_locked(t, (unsigned)fd, f, fd_flags);
+    mutex_unlock(&t->lock);
 }
 
 int fd_install(struct file *f, u32 fd_flags)
@@ -313,6 +341,9 @@ int fd_replace(int fd, struct file *f, u32 fd_flags)
     }
     mutex_lock(&t->lock);
     err = files_grow_locked(t, (unsigned)fd);
+    if (!err && bit_get(t->reserved, (unsigned)fd)) {
+        err = -EBUSY; // dup(2)
+    }
     if (!err) {
         old = slot_set_locked(t, (unsigned)fd, f, fd_flags);
     }
@@ -348,9 +379,9 @@ int fd_cloexec(int fd, int set)
     mutex_lock(&t->lock);
     struct fdarray *a = load_relaxed(&t->array);
     if ((unsigned)fd < a->size && load_relaxed(&a->file[fd])) {
-        r = (t->cloexec[fd / 64] >> (fd % 64)) & 1;
+        r = bit_get(t->cloexec, (unsigned)fd);
         if (set >= 0) {
-            cloexec_set_locked(t, (unsigned)fd, set);
+            bit_set(t->cloexec, (unsigned)fd, set);
         }
     }
     mutex_unlock(&t->lock);
@@ -365,7 +396,7 @@ void files_close_on_exec(struct files *t)
         mutex_lock(&t->lock);
         unsigned size = load_relaxed(&t->array)->size;
         for (; fd < size && !f; fd++) {
-            if ((t->cloexec[fd / 64] >> (fd % 64)) & 1) {
+            if (bit_get(t->cloexec, fd)) {
                 f = slot_set_locked(t, fd, NULL, 0);
             }
         }
@@ -397,7 +428,7 @@ static int range_step(struct files *t, unsigned from, unsigned last, bool mark)
         }
     }
     if (fd >= 0 && mark) {
-        cloexec_set_locked(t, (unsigned)fd, true);
+        bit_set(t->cloexec, (unsigned)fd, true);
     } else if (fd >= 0) {
         f = slot_set_locked(t, (unsigned)fd, NULL, 0);
     }

@@ -172,6 +172,10 @@ struct file *fd_get_path(int fd);
 // Takes over the reference, also on error; fd_flags: O_CLOEXEC or 0. The descriptor or -EMFILE,
 // -ENOMEM. May sleep.
 int fd_install(struct file *f, u32 fd_flags);
+// The same in two steps, for what must not be lost when there is no room: a descriptor that nobody
+// else gets and that is not open yet (-EMFILE, -ENOMEM), and f in its place. NULL: it is free again.
+int fd_reserve(void);
+void fd_fill(int fd, struct file *f, u32 fd_flags);
 void files_close_on_exec(struct files *f);
 // Of any table the caller knows to stay: the file behind a descriptor, counted, or NULL; the first
 // open descriptor from fd on, its file counted in *out, or -1; O_CLOEXEC or 0 (sleeps). The first

@@ -17,12 +17,19 @@
 // and a candidate's file gets no new reference but out of a message. (A file loses references at
 // any time; then it is found next time.) The collector runs when a socket's file is released: a
 // circle stays until that happens, as on Linux.
+//
+// How many files may be under way is bounded for each user (unix(7), ETOOMANYREFS), because a
+// program can close its descriptors of them: RLIMIT_NOFILE alone would not bound it. A message may
+// go beyond the limit; the next one may not be made. Linux exempts CAP_SYS_RESOURCE and
+// CAP_SYS_ADMIN, and so do we.
 #include <k/assert.h>
 #include <k/string.h>
+#include <proc.h>
 #include "usock.h"
 
 static struct mutex rights_mutex = MUTEX_INIT(rights_mutex, RANK_SLEEP_MISC);
 static struct list inflight = LIST_INIT(inflight); // [G] usock.flight_link
+static struct list users = LIST_INIT(users);       // [G] flight_user.link
 static atomic_uint nr_inflight;                    // [a] sockets in it, written under G
 
 void rights_lock(void)
@@ -33,6 +40,61 @@ void rights_lock(void)
 void rights_unlock(void)
 {
     mutex_unlock(&rights_mutex);
+}
+
+// A user with files under way.
+struct flight_user {
+    struct list link; // [G]
+    u32 uid;          // [I]
+    u64 nr;           // [G] files; at 0 it goes
+};
+
+// The current user's, made if need be; NULL: no memory.
+static struct flight_user *flight_user_locked(u32 uid)
+{
+    struct flight_user *u;
+    list_for_each_entry (u, &users, link) {
+        if (u->uid == uid) {
+            return u;
+        }
+    }
+    u = kzalloc(sizeof(*u), GFP_KERNEL);
+    if (u) {
+        u->uid = uid;
+        list_add_tail(&users, &u->link);
+    }
+    return u;
+}
+
+static void flight_leave(struct flight_user *u, unsigned nr)
+{
+    rights_lock();
+    u->nr -= nr;
+    if (u->nr == 0) {
+        list_del(&u->link);
+        kfree(u);
+    }
+    rights_unlock();
+}
+
+// Charge the current user with the files of r, or say why not.
+static int flight_enter(struct rights *r)
+{
+    bool free = current_has_cap(CAP_SYS_RESOURCE) || current_has_cap(CAP_SYS_ADMIN);
+    u64 limit = process_rlimit(RLIMIT_NOFILE);
+    int err = 0;
+    rights_lock();
+    struct flight_user *u = flight_user_locked(current_process()->cred.uid);
+    if (!u) {
+        err = -ENOMEM;
+    } else if (u->nr > limit && !free) {
+        err = -ETOOMANYREFS;
+    } else {
+        u->nr += r->nr;
+        r->user = u;
+    }
+    rights_unlock();
+    return err;
 }
 
 static struct rights *rights_alloc(unsigned nr)
@@ -57,12 +119,20 @@ int rights_new(const s32 *fds, unsigned nr, struct rights **out)
             return -EBADF;
         }
     }
+    int err = flight_enter(r);
+    if (err) {
+        rights_put(r);
+        return err;
+    }
     *out = r;
     return 0;
 }
 
 void rights_put(struct rights *r)
 {
+    if (r && r->user) {
+        flight_leave(r->user, r->nr);
+    }
     for (unsigned i = 0; r && i < r->nr; i++) {
         file_put_later(r->file[i]);
     }
@@ -160,6 +230,7 @@ static void queue_each(struct usock *s, void (*fn)(struct usock *, struct list *
         spin_lock(&e->lock);
         queue_each_locked(e, fn, arg);
         spin_unlock(&e->lock);
+        cond_resched();
     }
 }
 
@@ -195,6 +266,7 @@ static void usock_strip(struct usock *s, struct list *dead)
     queue_strip(s, dead);
     for (struct usock *e = embryo_next(s, NULL); e; e = embryo_next(s, e)) {
         queue_strip(e, dead);
+        cond_resched();
     }
 }
 
@@ -210,9 +282,11 @@ static void collect_locked(struct list *dead)
         s->candidate = (unsigned)load_relaxed(&s->file->ref) == s->inflight;
         list_del(&s->flight_link);
         list_add_tail(s->candidate ? &cands : &done, &s->flight_link);
+        cond_resched(); // the lists stand still: rights_mutex is held
     }
     list_for_each_entry (s, &cands, flight_link) {
         queue_each(s, seen_inside, NULL);
+        cond_resched();
     }
     list_for_each_entry_safe (s, tmp, &cands, flight_link) {
         if (s->outside) {
@@ -221,12 +295,14 @@ static void collect_locked(struct list *dead)
     }
     while ((s = list_first(&work, struct usock, flight_link)) != NULL) {
         queue_each(s, seen_reachable, &work);
+        cond_resched();
         list_del(&s->flight_link);
         list_add_tail(&done, &s->flight_link);
     }
     list_for_each_entry (s, &cands, flight_link) {
         s->candidate = false;
         usock_strip(s, dead);
+        cond_resched();
     }
     list_splice_tail(&inflight, &done);
     list_splice_tail(&inflight, &cands);
@@ -250,5 +326,6 @@ void rights_collect(void)
     list_for_each_entry_safe (r, tmp, &dead, link) {
         list_del(&r->link);
         rights_put(r);
+        cond_resched();
     }
 }

@@ -110,144 +110,143 @@ int sockaddr_write(const struct uname *n, u64 user, u64 user_len)
     return 0;
 }
 
-s64 sys_bind(const u64 *a)
+// The calls whose first argument is a socket: fn has it and all of them.
+static s64 socket_call(const u64 *a, s64 (*fn)(struct file *, struct usock *, const u64 *))
 {
-    struct uapi_sockaddr_un sa;
     struct usock *s;
     struct file *f;
-    int err = usock_of_fd((int)a[0], &f, &s);
-    if (err) {
-        return err;
+    s64 r = usock_of_fd((int)a[0], &f, &s);
+    if (!r) {
+        r = fn(f, s, a);
+        file_put(f);
     }
-    err = sockaddr_read(a[1], (s32)a[2], &sa);
-    if (!err) {
-        err = usock_bind(s, &sa, (s32)a[2]);
-    }
-    file_put(f);
-    return err;
+    return r;
+}
+
+static s64 bind_on(struct file *f, struct usock *s, const u64 *a)
+{
+    struct uapi_sockaddr_un sa;
+    int err = sockaddr_read(a[1], (s32)a[2], &sa);
+    (void)f;
+    return err ? err : usock_bind(s, &sa, (s32)a[2]);
+}
+
+s64 sys_bind(const u64 *a)
+{
+    return socket_call(a, bind_on);
+}
+
+static s64 connect_on(struct file *f, struct usock *s, const u64 *a)
+{
+    struct uapi_sockaddr_un sa;
+    int err = sockaddr_read(a[1], (s32)a[2], &sa);
+    return err ? err : usock_connect(s, &sa, (s32)a[2], load_relaxed(&f->flags) & O_NONBLOCK);
 }
 
 s64 sys_connect(const u64 *a)
 {
-    struct uapi_sockaddr_un sa;
-    struct usock *s;
-    struct file *f;
-    int err = usock_of_fd((int)a[0], &f, &s);
-    if (err) {
-        return err;
-    }
-    err = sockaddr_read(a[1], (s32)a[2], &sa);
-    if (!err) {
-        err = usock_connect(s, &sa, (s32)a[2], load_relaxed(&f->flags) & O_NONBLOCK);
-    }
-    file_put(f);
-    return err;
+    return socket_call(a, connect_on);
+}
+
+static s64 listen_on(struct file *f, struct usock *s, const u64 *a)
+{
+    (void)f;
+    return usock_listen(s, (int)a[1]);
 }
 
 s64 sys_listen(const u64 *a)
 {
-    struct usock *s;
-    struct file *f;
-    int err = usock_of_fd((int)a[0], &f, &s);
-    if (!err) {
-        err = usock_listen(s, (int)a[1]);
-        file_put(f);
-    }
-    return err;
+    return socket_call(a, listen_on);
 }
 
-static s64 do_accept(int fd, u64 user, u64 user_len, u32 flags)
-{
-    struct usock *s, *e;
-    struct file *f, *made;
-    if (flags & ~(u32)(SOCK_NONBLOCK | SOCK_CLOEXEC)) {
-        return -EINVAL;
-    }
-    int err = usock_of_fd(fd, &f, &s);
-    if (err) {
-        return err;
-    }
-    err = usock_accept(s, load_relaxed(&f->flags) & O_NONBLOCK, &e);
-    file_put(f);
-    if (!err) {
-        err = usock_file(e, flags, &made);
-    }
-    if (!err && user) {
-        struct usock *peer = usock_peer_get(e);
-        spin_lock(&peer->lock);
-        struct uname *n = uname_get(peer->name);
-        spin_unlock(&peer->lock);
-        err = sockaddr_write(n, user, user_len);
-        uname_put(n);
-        usock_put(peer);
-        if (err) {
-            file_put(made);
-        }
-    }
-    return err ? err : fd_install(made, flags & SOCK_CLOEXEC);
-}
-
-s64 sys_accept(const u64 *a)
-{
-    return do_accept((int)a[0], a[1], a[2], 0);
-}
-
-s64 sys_accept4(const u64 *a)
-{
-    return do_accept((int)a[0], a[1], a[2], (u32)a[3]);
-}
-
-s64 sys_shutdown(const u64 *a)
-{
-    struct usock *s;
-    struct file *f;
-    int err = usock_of_fd((int)a[0], &f, &s);
-    if (!err) {
-        err = usock_shutdown(s, (int)a[1]);
-        file_put(f);
-    }
-    return err;
-}
-
-static struct uname *name_of_locked(struct usock *s)
+// The name of s to the user.
+static int name_to_user(struct usock *s, u64 user, u64 user_len)
 {
     spin_lock(&s->lock);
     struct uname *n = uname_get(s->name);
     spin_unlock(&s->lock);
-    return n;
+    int err = sockaddr_write(n, user, user_len);
+    uname_put(n);
+    return err;
+}
+
+// The same for its peer. -ENOTCONN.
+static int peer_to_user(struct usock *s, u64 user, u64 user_len)
+{
+    struct usock *peer = usock_peer_get(s);
+    if (!peer) {
+        return -ENOTCONN;
+    }
+    int err = name_to_user(peer, user, user_len);
+    usock_put(peer);
+    return err;
+}
+
+// a[3]: flags. The descriptor comes first: a connection that is taken off the listener's queue and
+// finds no room would be lost (accept(2): EMFILE leaves it there).
+static s64 accept_on(struct file *f, struct usock *s, const u64 *a)
+{
+    u32 flags = (u32)a[3];
+    struct file *made = NULL;
+    struct usock *e;
+    int fd = fd_reserve();
+    if (fd < 0) {
+        return fd;
+    }
+    int err = usock_accept(s, load_relaxed(&f->flags) & O_NONBLOCK, &e);
+    if (!err) {
+        err = usock_file(e, flags, &made);
+    }
+    if (!err && a[1]) {
+        err = peer_to_user(made->private, a[1], a[2]);
+        if (err) {
+            file_put(made);
+        }
+    }
+    fd_fill(fd, err ? NULL : made, flags & SOCK_CLOEXEC);
+    return err ? err : fd;
+}
+
+s64 sys_accept(const u64 *a)
+{
+    u64 with_flags[] = {a[0], a[1], a[2], 0};
+    return socket_call(with_flags, accept_on);
+}
+
+s64 sys_accept4(const u64 *a)
+{
+    return (u32)a[3] & ~(u32)(SOCK_NONBLOCK | SOCK_CLOEXEC) ? -EINVAL : socket_call(a, accept_on);
+}
+
+static s64 shutdown_on(struct file *f, struct usock *s, const u64 *a)
+{
+    (void)f;
+    return usock_shutdown(s, (int)a[1]);
+}
+
+s64 sys_shutdown(const u64 *a)
+{
+    return socket_call(a, shutdown_on);
+}
+
+static s64 name_on(struct file *f, struct usock *s, const u64 *a)
+{
+    (void)f;
+    return name_to_user(s, a[1], a[2]);
 }
 
 s64 sys_getsockname(const u64 *a)
 {
-    struct usock *s;
-    struct file *f;
-    int err = usock_of_fd((int)a[0], &f, &s);
-    if (err) {
-        return err;
-    }
-    struct uname *n = name_of_locked(s);
-    err = sockaddr_write(n, a[1], a[2]);
-    uname_put(n);
-    file_put(f);
-    return err;
+    return socket_call(a, name_on);
+}
+
+static s64 peer_on(struct file *f, struct usock *s, const u64 *a)
+{
+    (void)f;
+    return peer_to_user(s, a[1], a[2]);
 }
 
 s64 sys_getpeername(const u64 *a)
 {
-    struct usock *s;
-    struct file *f;
-    int err = usock_of_fd((int)a[0], &f, &s);
-    if (err) {
-        return err;
-    }
-    struct usock *peer = usock_peer_get(s);
-    err = -ENOTCONN;
-    if (peer) {
-        struct uname *n = name_of_locked(peer);
-        err = sockaddr_write(n, a[1], a[2]);
-        uname_put(n);
-        usock_put(peer);
-    }
-    file_put(f);
-    return err;
+    return socket_call(a, peer_on);
 }

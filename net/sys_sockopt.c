@@ -70,7 +70,7 @@ static s64 set_int(struct usock *s, int option, s32 v)
     case SO_SNDBUF:
     case SO_SNDBUFFORCE:
         store_relaxed(&s->sndbuf, max(twice, SNDBUF_MIN));
-        waitq_wake_all(&s->wr_wait);
+        waitq_wake_all_for(usock_room_wait(s), POLLOUT);
         return 0;
     case SO_RCVBUF:
     case SO_RCVBUFFORCE:

@@ -116,7 +116,6 @@ static bool usock_wr_shut(struct usock *s)
 static int send_wait(struct usock *s, struct usock *to, struct umsg *m, struct send *d,
                      u64 deadline)
 {
-    struct waitq *q = s->type == SOCK_DGRAM ? &dgram_space : &s->wr_wait;
     for (;;) {
         int err = usock_wr_shut(s) ? -EPIPE : send_try(s, to, m, d);
         if (!err) {
@@ -125,7 +124,7 @@ static int send_wait(struct usock *s, struct usock *to, struct umsg *m, struct s
         if (err != -EAGAIN || d->nonblock) {
             return err;
         }
-        err = sock_wait(q, deadline, send_may(s, to, m->len));
+        err = sock_wait(usock_room_wait(s), deadline, send_may(s, to, m->len));
         if (err) {
             return err;
         }

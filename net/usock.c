@@ -224,7 +224,7 @@ static unsigned usock_poll(struct file *f, struct pollq *pt)
     unsigned events = 0;
     if (pt) {
         poll_wait(pt, &s->rd_wait);
-        poll_wait(pt, s->type == SOCK_DGRAM ? &dgram_space : &s->wr_wait);
+        poll_wait(pt, usock_room_wait(s));
     }
     bool writable = usock_may_write(s);
     spin_lock(&s->lock);

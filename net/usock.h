@@ -29,8 +29,9 @@ struct uname { // the address of a socket
     char path[UNIX_PATH_MAX];
 };
 
-struct rights {       // files on their way
-    struct list link; // the collector's
+struct rights {               // files on their way
+    struct list link;         // the collector's
+    struct flight_user *user; // [I] who is charged for them; NULL: a copy that MSG_PEEK gave
     unsigned nr;
     struct file *file[]; // counted
 };
@@ -102,6 +103,11 @@ extern const struct file_ops usock_fops;
 // May s take another message of n bytes? Locked.
 bool usock_has_room_locked(const struct usock *s, size_t n, size_t sndbuf);
 extern struct waitq dgram_space; // somebody's datagram queue is no longer full
+// Where s waits for room at whom it sends to.
+static inline struct waitq *usock_room_wait(struct usock *s)
+{
+    return s->type == SOCK_DGRAM ? &dgram_space : &s->wr_wait;
+}
 
 // Wait for cond, at most timeout_ns (0: for ever). 0, -EINTR, -EAGAIN (time is up).
 u64 sock_deadline(u64 timeout_ns);
@@ -168,8 +174,9 @@ ssize_t usock_recv(struct usock *s, struct recv *m);
 void umsg_free(struct umsg *m); // may sleep
 
 // ---- rights.c: files in messages
-int rights_new(const s32 *fds, unsigned nr, struct rights **out); // -EBADF, -ENOMEM
-void rights_put(struct rights *r);                                // NULL is fine
+// -EBADF, -ENOMEM, -ETOOMANYREFS: the user has more than RLIMIT_NOFILE of them under way.
+int rights_new(const s32 *fds, unsigned nr, struct rights **out);
+void rights_put(struct rights *r); // NULL is fine
 // Between these nothing moves into or out of messages.
 void rights_lock(void);
 void rights_unlock(void);
