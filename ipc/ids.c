@@ -89,7 +89,7 @@ int ipc_find(struct ipc_table *t, s32 id, struct ipc_obj **out)
         return -EINVAL;
     }
     *out = t->slot[n];
-    return (*out)->id == id ? 0 : -EIDRM;
+    return (*out)->id == id ? 0 : -EINVAL;
 }
 
 int ipc_find_any(struct ipc_table *t, s32 id, bool by_slot, struct ipc_obj **out)

@@ -40,7 +40,7 @@ void ipc_obj_init(struct ipc_obj *o, s32 key, u32 mode); // the current process 
 int ipc_add(struct ipc_table *t, struct ipc_obj *o);     // -ENOSPC, -ENOMEM
 void ipc_remove(struct ipc_table *t, struct ipc_obj *o); // its number is nobody's
 struct ipc_obj *ipc_find_key(struct ipc_table *t, s32 key);
-// -EINVAL: no such object; -EIDRM: its slot is another's now.
+// -EINVAL: no such object, or no more (-EIDRM is for who was at it when it went: semop(2)).
 int ipc_find(struct ipc_table *t, s32 id, struct ipc_obj **out);
 // The object in the first slot from *slot on, which becomes its slot; NULL: no more.
 struct ipc_obj *ipc_next(struct ipc_table *t, unsigned *slot);

@@ -458,7 +458,7 @@ static void set_value(struct sem_set *s, unsigned num, s32 value)
     s->ctime = now_s();
 }
 
-// The commands about one value.
+// The commands about one value; SETVAL's has been checked.
 static s64 sem_one(struct sem_set *s, unsigned num, int cmd, s32 value)
 {
     if (num >= s->nr) {
@@ -473,37 +473,74 @@ static s64 sem_one(struct sem_set *s, unsigned num, int cmd, s32 value)
     case GETZCNT:
         return nr_waiting(s, num, cmd == GETZCNT);
     default:
-        if (value < 0 || value > SEMVMX) {
-            return -ERANGE;
-        }
         set_value(s, num, value);
         set_changed(s);
         return 0;
     }
 }
 
-// GETALL, SETALL: the values go over with the lock held, which no fault takes.
-static s64 sem_all(struct sem_set *s, int cmd, u64 user)
+// How many values a set has: GETALL and SETALL come back to it by number, as they allocate and touch
+// user memory without the lock, which everybody's semaphores share.
+static s64 set_size(s32 id)
 {
-    u16 *values = kmalloc(s->nr * sizeof(u16), GFP_KERNEL);
-    size_t n = s->nr * sizeof(u16);
-    s64 r = values ? 0 : -ENOMEM;
-    if (!r && cmd == GETALL) {
-        for (unsigned i = 0; i < s->nr; i++) {
-            values[i] = (u16)s->sem[i].value;
-        }
-        r = arch_copy_to_user((void *)user, values, n) ? -EFAULT : 0;
-    } else if (!r) {
+    struct ipc_obj *o;
+    mutex_lock(&sem_table.lock);
+    s64 r = ipc_find(&sem_table, id, &o);
+    if (!r) {
+        r = set_of(o)->nr;
+    }
+    mutex_unlock(&sem_table.lock);
+    return r;
+}
+
+// A number belongs to one set for long, so what it finds has as many values. -EIDRM: it is gone.
+static int values_read(s32 id, u16 *values)
+{
+    struct ipc_obj *o;
+    mutex_lock(&sem_table.lock);
+    int err = ipc_find(&sem_table, id, &o);
+    for (unsigned i = 0; !err && i < set_of(o)->nr; i++) {
+        values[i] = (u16)set_of(o)->sem[i].value;
+    }
+    mutex_unlock(&sem_table.lock);
+    return err ? -EIDRM : 0;
+}
+
+static int values_write(s32 id, const u16 *values)
+{
+    struct ipc_obj *o;
+    mutex_lock(&sem_table.lock);
+    int err = ipc_find(&sem_table, id, &o);
+    for (unsigned i = 0; !err && i < set_of(o)->nr; i++) {
+        set_value(set_of(o), i, values[i]);
+    }
+    if (!err) {
+        set_changed(set_of(o));
+    }
+    mutex_unlock(&sem_table.lock);
+    return err ? -EIDRM : 0;
+}
+
+static s64 sem_all(s32 id, int cmd, u64 user)
+{
+    s64 nr = set_size(id), r = 0;
+    if (nr < 0) {
+        return nr;
+    }
+    size_t n = (size_t)nr * sizeof(u16);
+    u16 *values = kmalloc(n, GFP_KERNEL);
+    if (!values) {
+        return -ENOMEM;
+    }
+    if (cmd == GETALL) {
+        r = values_read(id, values);
+        r = r ? r : arch_copy_to_user((void *)user, values, n) ? -EFAULT : 0;
+    } else {
         r = arch_copy_from_user(values, (const void *)user, n) ? -EFAULT : 0;
-        for (unsigned i = 0; !r && i < s->nr; i++) {
+        for (s64 i = 0; !r && i < nr; i++) {
             r = values[i] > SEMVMX ? -ERANGE : 0;
         }
-        for (unsigned i = 0; !r && i < s->nr; i++) {
-            set_value(s, i, values[i]);
-        }
-        if (!r) {
-            set_changed(s);
-        }
+        r = r ? r : values_write(id, values);
     }
     kfree(values);
     return r;
@@ -529,10 +566,6 @@ static s64 sem_command(s32 id, unsigned num, int cmd, u64 arg)
         ipc_perm_set(o, &d.perm);
         set_of(o)->ctime = now_s();
         break;
-    case GETALL:
-    case SETALL:
-        r = sem_all(set_of(o), cmd, arg);
-        break;
     default:
         r = sem_one(set_of(o), num, cmd, (s32)arg);
         break;
@@ -549,6 +582,9 @@ s64 sys_semctl(const u64 *a)
     if (id < 0) {
         return -EINVAL;
     }
+    if (cmd == SETVAL && ((s32)a[3] < 0 || (s32)a[3] > SEMVMX)) {
+        return -ERANGE; // Linux looks at the value first, and at the set then
+    }
     switch (cmd) {
     case IPC_INFO:
     case SEM_INFO:
@@ -564,10 +600,11 @@ s64 sys_semctl(const u64 *a)
     case GETPID:
     case GETNCNT:
     case GETZCNT:
-    case GETALL:
     case SETVAL:
-    case SETALL:
         return sem_command(id, (u32)a[1], cmd, a[3]);
+    case GETALL:
+    case SETALL:
+        return sem_all(id, cmd, a[3]);
     default:
         return -EINVAL;
     }

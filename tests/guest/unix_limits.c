@@ -76,6 +76,7 @@ static void others_beside_accept(void)
     } while (!n);
     CHECK_ERR(close(first), EBADF);
     CHECK_ERR(dup2(0, first), EBUSY);
+    close(dup(0)); // the next search begins behind it
     pid_t pid = fork();
     if (pid == 0) { // in the child it is free
         _exit(dup(0) == first ? 0 : 1);
@@ -84,6 +85,8 @@ static void others_beside_accept(void)
     for (int i = 0; i < 300; i++) { // the table grows
         CHECK(dup(0) > first);
     }
+    CHECK_ERR(close(first), EBADF); // the search begins there again
+    CHECK(dup(0) > first);
     CHECK_EQ(connect(a, (void *)&name, NAME_LEN), 0);
     pthread_join(t, &got);
     CHECK_EQ((long)got, first);
