@@ -9,8 +9,8 @@
 // `lock` (a mutex) makes arming and cancelling the business of one thread at a time. What the
 // interrupt shares with it is one atomic: `expired`.
 //
-// The wall clock cannot be set, so TFD_TIMER_CANCEL_ON_SET has nothing to cancel, and absolute wall
-// times are turned into clock_ns() times at once.
+// The wall clock cannot be set, so TFD_TIMER_CANCEL_ON_SET has nothing to cancel. A timer on it
+// counts in wall time, though, as one may have been due before clock_ns() began.
 #include <arch/time.h>
 #include <arch/uaccess.h>
 #include <k/string.h>
@@ -36,7 +36,7 @@ struct timerfd {
     atomic_bool expired; // [a] set by the interrupt
     struct mutex lock;   // RANK_SLEEP_MISC
     int clock;           // [I]
-    u64 next_ns;         // [lock] when it is due, or was; 0: disarmed
+    u64 next_ns;         // [lock] when it is due, or was, on its clock; 0: disarmed
     u64 interval_ns;     // [lock] 0: once
     u64 ticks;           // [lock] expirations not yet read
 };
@@ -46,6 +46,21 @@ static void timerfd_fire(struct timer *t)
     struct timerfd *tf = container_of(t, struct timerfd, timer);
     store_seq(&tf->expired, true); // pairs with timerfd_ready
     waitq_wake_all_for(&tf->wait, POLLIN);
+}
+
+static bool timerfd_is_wall(const struct timerfd *tf)
+{
+    return tf->clock == CLOCK_REALTIME || tf->clock == CLOCK_REALTIME_ALARM;
+}
+
+static u64 timerfd_now(const struct timerfd *tf)
+{
+    return timerfd_is_wall(tf) ? wall_ns() : clock_ns();
+}
+
+static void timerfd_arm_locked(struct timerfd *tf)
+{
+    timer_arm(&tf->timer, timerfd_is_wall(tf) ? wall_to_clock(tf->next_ns) : tf->next_ns);
 }
 
 // Count what has expired; forward a periodic timer.
@@ -60,14 +75,14 @@ static void timerfd_catch_up_locked(struct timerfd *tf)
         tf->next_ns = 0;
         return;
     }
-    u64 now = clock_ns();
+    u64 now = timerfd_now(tf);
     u64 n = (max(now, tf->next_ns) - tf->next_ns) / tf->interval_ns + 1;
     tf->ticks += n;
     tf->next_ns = min(tf->next_ns + n * tf->interval_ns, FAR_NS);
     // The interrupt that set `expired` may not have left timerfd_fire on its CPU. Armed on another
     // one, the timer would forget that, and release would free what it is still waking.
     (void)timer_cancel(&tf->timer);
-    timer_arm(&tf->timer, tf->next_ns);
+    timerfd_arm_locked(tf);
 }
 
 static u64 timerfd_take(struct timerfd *tf)
@@ -176,7 +191,7 @@ static struct uapi_timespec timespec_of(u64 ns)
 
 static void timerfd_get_locked(struct timerfd *tf, struct itimerspec *out)
 {
-    u64 now = clock_ns();
+    u64 now = timerfd_now(tf);
     timerfd_catch_up_locked(tf);
     out->interval = timespec_of(tf->interval_ns);
     // Due but not yet counted: as little as can be told, because 0 would be "disarmed".
@@ -185,8 +200,7 @@ static void timerfd_get_locked(struct timerfd *tf, struct itimerspec *out)
 
 static void timerfd_set_locked(struct timerfd *tf, const struct itimerspec *to, bool absolute)
 {
-    u64 value = timespec_ns(&to->value), now = clock_ns();
-    bool wall = tf->clock == CLOCK_REALTIME || tf->clock == CLOCK_REALTIME_ALARM;
+    u64 value = timespec_ns(&to->value);
     timer_cancel(&tf->timer);
     store_relaxed(&tf->expired, false);
     tf->ticks = 0;
@@ -195,14 +209,8 @@ static void timerfd_set_locked(struct timerfd *tf, const struct itimerspec *to, 
     if (value == 0) {
         return;
     }
-    if (absolute && wall) {
-        u64 boot = wall_ns() - now;
-        tf->next_ns = value > boot ? value - boot : 1;
-    } else {
-        tf->next_ns = absolute ? value : value + now;
-    }
-    tf->next_ns = min(tf->next_ns, FAR_NS);
-    timer_arm(&tf->timer, tf->next_ns);
+    tf->next_ns = min(absolute ? value : value + timerfd_now(tf), FAR_NS);
+    timerfd_arm_locked(tf);
 }
 
 static struct file *timerfd_get_file(int fd, s64 *err)

@@ -224,6 +224,8 @@ void sleep_ns(u64 ns);
 
 // Wall clock: ns since 1970 UTC.
 u64 wall_ns(void);
+// The clock_ns() time of a wall-clock time; of one before boot the first there is.
+u64 wall_to_clock(u64 wall);
 
 // Boot: the tick and timers of this CPU. The scheduler starts the tick when the CPU leaves idle.
 void clock_init(void);

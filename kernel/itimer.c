@@ -116,7 +116,13 @@ u64 utimer_now(const struct utimer *u)
         process_times(u->proc, &user_ns, &kernel_ns);
         return u->clock == CLOCK_PROCESS_USER ? user_ns : user_ns + kernel_ns;
     }
-    return clock_ns();
+    return u->clock == CLOCK_REALTIME ? wall_ns() : clock_ns();
+}
+
+// Not one on CPU time: the interrupt comes at this time of its clock.
+static void utimer_arm_locked(struct utimer *u, u64 at_ns)
+{
+    timer_arm(&u->timer, u->clock == CLOCK_REALTIME ? wall_to_clock(at_ns) : at_ns);
 }
 
 void utimer_set_locked(struct utimer *u, u64 deadline_ns, u64 interval_ns)
@@ -127,7 +133,7 @@ void utimer_set_locked(struct utimer *u, u64 deadline_ns, u64 interval_ns)
     u->deadline_ns = deadline_ns;
     u->interval_ns = interval_ns;
     if (deadline_ns && deadline_ns != TIME_NEVER && !clock_is_cpu(u->clock)) {
-        timer_arm(&u->timer, deadline_ns);
+        utimer_arm_locked(u, deadline_ns);
     } else if (deadline_ns) {
         store_relaxed(&u->proc->cpu_watch, true); // a tick looks at it some time later
     }
@@ -209,7 +215,7 @@ static bool utimer_expire(struct utimer *u)
         u->deadline_ns += n * u->interval_ns;
         if (!clock_is_cpu(u->clock)) {
             timer_cancel(&u->timer);
-            timer_arm(&u->timer, max(u->deadline_ns, now + ARM_AGAIN_NS));
+            utimer_arm_locked(u, max(u->deadline_ns, now + ARM_AGAIN_NS));
         }
     } else if (due) {
         u->deadline_ns = 0;

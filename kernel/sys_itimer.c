@@ -307,18 +307,10 @@ s64 sys_timer_gettime(const u64 *a)
     return spec_to_user(a[1], left, interval);
 }
 
-// The deadline on the timer's clock; 0: none. Absolute wall time becomes our clock's.
+// The deadline on the timer's clock; 0: none.
 static u64 deadline_of(const struct utimer *u, u64 value_ns, bool absolute)
 {
-    u64 base = u->clock == CLOCK_REALTIME ? arch_boot_wall_ns() : 0;
-
-    if (!value_ns) {
-        return 0;
-    }
-    if (!absolute) {
-        return utimer_now(u) + value_ns;
-    }
-    return value_ns > base ? value_ns - base : 1;
+    return !value_ns || absolute ? value_ns : utimer_now(u) + value_ns;
 }
 
 static int spec_to_ns(const struct uapi_timespec *ts, u64 *ns)

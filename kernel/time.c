@@ -38,6 +38,11 @@ u64 wall_ns(void)
     return boot_wall_ns + clock_ns();
 }
 
+u64 wall_to_clock(u64 wall)
+{
+    return wall > boot_wall_ns ? wall - boot_wall_ns : 1;
+}
+
 void timer_need(u64 deadline_ns)
 {
     struct clock_cpu *c = &this_cpu(clock_cpu);
