@@ -27,8 +27,10 @@
 #include "screen_priv.h"
 
 #define EARLY_TEXT 4096
-#define PIECE      64 // bytes of a program's text that go in without letting go of the lock
-#define KD_TEXT    0
+// Bytes of a program's text that go in without letting go of the lock. A repetition, which may fill
+// the screen, ends a piece.
+#define PIECE   64
+#define KD_TEXT 0
 
 static struct spinlock screen_lock = SPINLOCK_INIT(RANK_SCREEN);
 static const struct painter *painter; // [I] NULL: no screen
@@ -130,10 +132,11 @@ void screen_write(const char *text, size_t n)
         return;
     }
     while (n > 0) {
-        size_t some = min(n, (size_t)PIECE);
+        size_t some = 0;
         flags = lock();
-        for (size_t i = 0; i < some; i++) {
-            term_byte((u8)text[i]);
+        term.repeated = false;
+        while (some < min(n, (size_t)PIECE) && !term.repeated) {
+            term_byte((u8)text[some++]);
         }
         view_set_locked(0);
         unlock(flags);

@@ -186,7 +186,7 @@ static void swap_screens(void)
     term_dirty_all();
 }
 
-static void alternate_screen(bool on, bool with_cursor)
+void term_alternate(bool on, bool with_cursor)
 {
     if (on == term.alternate) {
         return;
@@ -224,7 +224,7 @@ static void private_mode(unsigned mode, bool on)
     case 47:
     case 1047:
     case 1049:
-        alternate_screen(on, mode == 1049);
+        term_alternate(on, mode == 1049);
         break;
     case 1048:
         if (on) {

@@ -67,6 +67,7 @@ struct term {
     u32 partial;   // UTF-8
     unsigned more; // bytes of it to come
     u32 last;      // for REP
+    bool repeated; // REP has worked since screen_write last looked
     char answer[SCREEN_ANSWER];
     unsigned answer_len;
     bool dirty[SCREEN_MAX_ROWS];
@@ -85,6 +86,8 @@ void term_clear(unsigned row, unsigned from, unsigned to);
 void term_move(unsigned row, unsigned col);
 void term_line_feed(void);
 void term_repeat(unsigned n);
+// To the alternate screen or back; with_cursor: the main screen's cursor is kept and comes back.
+void term_alternate(bool on, bool with_cursor);
 void term_save(void);
 void term_restore(void);
 void term_dirty_all(void);

@@ -149,6 +149,7 @@ static void tab(void)
 void term_reset(void)
 {
     const struct cursor home = {.fg = COLOUR_TEXT, .bg = COLOUR_GROUND};
+    term_alternate(false, false);
     term.now = term.saved = home;
     term.top = 0;
     term.bottom = term.rows;
@@ -202,8 +203,10 @@ static void put(u32 code)
     c->col += !c->wrap;
 }
 
+// More than the screen holds would only scroll, with interrupts off.
 void term_repeat(unsigned n)
 {
+    term.repeated = true;
     for (n = min(n, term.rows * term.cols); n > 0 && term.last; n--) {
         put(term.last);
     }

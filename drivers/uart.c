@@ -1,8 +1,10 @@
 // 16550 serial ports.
 //
 // Output is polled: when the transmitter says "holding register empty" its FIFO takes 16 bytes, so
-// one look at the status pays for 16 bytes. Interrupt-driven output was rejected: printk and panic
-// need the polled form anyway, and the virtual ports we mostly meet take bytes at once.
+// one look at the status pays for 16 bytes of a write. How many are left is not kept from one write
+// to the next: a panic and the message at the end of a program write without the lock that others
+// hold, and two that take from one count go below 0. Interrupt-driven output was rejected: printk
+// and panic need the polled form anyway, and the virtual ports we mostly meet take bytes at once.
 //
 // Input must lose nothing, because a host pipes whole files through it. The interrupt handler moves
 // bytes from the FIFO to a ring. When the ring is full it leaves the rest in the FIFO and masks the
@@ -80,15 +82,10 @@ size_t uart_write(struct uart *u, const u8 *buf, size_t n, unsigned long patienc
     if (!u->present) {
         return n;
     }
-    while (done < n) {
-        if (u->tx_room == 0) {
-            if (!uart_await(u, LSR_THRE, patience)) {
-                break;
-            }
-            u->tx_room = TX_FIFO;
+    while (done < n && uart_await(u, LSR_THRE, patience)) {
+        for (unsigned room = TX_FIFO; done < n && room > 0; room--) {
+            uart_set(u, REG_DATA, buf[done++]);
         }
-        u->tx_room--;
-        uart_set(u, REG_DATA, buf[done++]);
     }
     return done;
 }

@@ -13,7 +13,6 @@ struct uart {
     u16 port;      // [I] first of eight I/O ports
     unsigned line; // [I] ISA interrupt
     bool present;  // [I] the port answered
-    u8 tx_room;    // the writer's: bytes the FIFO takes before the next look at the status
     // [I] Sees each received byte first, in the interrupt; may change it; false: it is not data.
     bool (*filter)(struct uart *, u8 *byte);
     struct spinlock lock;
@@ -36,7 +35,8 @@ extern struct uart uart_console; // COM1
 void uart_init(struct uart *u);
 
 // Write bytes, polling. Returns how many the port took before it stayed busy for `patience` looks
-// of about a microsecond each; less than n only then. No lock: concurrent writers interleave.
+// of about a microsecond each; less than n only then. Any context. Who writes without the lock that
+// the port's other writers hold mixes with them, and bytes may be lost.
 size_t uart_write(struct uart *u, const u8 *buf, size_t n, unsigned long patience);
 
 // True when all that was written has left, within patience.

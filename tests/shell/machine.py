@@ -159,7 +159,8 @@ class Machine:
                    ",": "comma", ";": "semicolon", "'": "apostrophe", "$": "shift-4",
                    "|": "shift-backslash", ">": "shift-dot", "<": "shift-comma", "&": "shift-7",
                    '"': "shift-apostrophe", "_": "shift-minus", "*": "shift-8", "(": "shift-9",
-                   ")": "shift-0", "!": "shift-1", "#": "shift-3", "%": "shift-5", ":": "shift-semicolon"}
+                   ")": "shift-0", "!": "shift-1", "#": "shift-3", "%": "shift-5", ":": "shift-semicolon",
+                   "\\": "backslash", "[": "bracket_left", "?": "shift-slash"}
         for c in text:
             if not (c.isascii() and c.isalnum()) and c not in special:
                 raise ValueError(f"no key for {c!r}")

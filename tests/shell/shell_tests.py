@@ -152,6 +152,14 @@ def use_screen(machine):
                  lines[2] == "~")
     machine.type("dd:q!\n")
     await_screen(machine, "a prompt after vi", at_prompt)
+    # A reset leaves the alternate screen: the way back from there finds nothing to do. And a
+    # thousand repetitions of more than a screenful end.
+    machine.type("printf '\\033[?1049h\\033ckept\\033[?1049l\\n'\n")
+    await_screen(machine, "what was written after a reset",
+                 lambda lines: "kept" in lines and at_prompt(lines))
+    machine.type("for i in $(seq 1000); do printf 'x\\033[9999b'; done; printf '\\033cdone\\n'\n")
+    await_screen(machine, "the end of repetitions",
+                 lambda lines: "done" in lines and at_prompt(lines))
     machine.type("poweroff\n")
     status = machine.wait_end()
     must(status == 0, f"QEMU's status is {status}")
