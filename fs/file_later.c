@@ -49,6 +49,7 @@ static void file_later_thread(void *arg)
             file_put(f);
             atomic_fetch_sub(&nr_later, 1);
             f = next;
+            cond_resched();
         }
         waitq_wake_all(&flush_waitq);
     }
