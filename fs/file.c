@@ -55,6 +55,7 @@ static int file_count_writer(struct file *f)
 static void file_destroy(struct file *f)
 {
     inode_put(f->inode);
+    inode_put(f->dir);
     kfree(f->path);
     fetch_add_relaxed(&nr_open, -1);
     call_rcu(&f->rcu, file_free_rcu);
@@ -65,6 +66,10 @@ void file_put(struct file *f)
     if (atomic_fetch_sub(&f->ref, 1) == 1) { // all earlier uses happen before release
         if (load_relaxed(&f->watched)) {     // who watches it held a reference while it did that
             epoll_file_gone(f);
+        }
+        if (f->ops != &path_fops) {
+            bool writer = (load_relaxed(&f->flags) & O_ACCMODE) != O_RDONLY;
+            notify_file(f, writer ? IN_CLOSE_WRITE : IN_CLOSE_NOWRITE);
         }
         locks_file_gone(f);
         if (f->ops->release) {

@@ -41,6 +41,47 @@ static inline int super_may_write(const struct super *sb)
     return load_relaxed(&sb->flags) & MS_RDONLY ? -EROFS : 0;
 }
 
+// --- notify.c --- Those who watch are told after it happened; IN_* of uapi/fs.h. Sleeps; the
+// caller holds no lock but, for notify_self and notify_name, the namespace's.
+#define NOTIFY_SELF  1u
+#define NOTIFY_CHILD 2u
+void notify_file_slow(struct file *f, u32 event);
+void notify_inode_slow(struct inode *i, u32 event);
+void notify_self_slow(struct inode *i, u32 event);
+void notify_name_slow(struct inode *dir, u32 event, const char *name, bool is_dir, u32 cookie);
+bool notify_inode_put(struct inode *i); // drops the reference: was it the last?
+void notify_unmounted(struct inode *i); // its file system goes
+u32 notify_cookie(void);                // of a rename
+extern atomic_uint notify_max_events, notify_max_groups, notify_max_marks; // /proc/sys/fs/inotify
+
+// To an open file; to an inode, whatever it is called; to those only who watch the inode itself.
+static inline void notify_file(struct file *f, u32 event)
+{
+    if (unlikely(load_relaxed(&f->inode->notify))) {
+        notify_file_slow(f, event);
+    }
+}
+static inline void notify_inode(struct inode *i, u32 event)
+{
+    if (unlikely(load_relaxed(&i->notify))) {
+        notify_inode_slow(i, event);
+    }
+}
+static inline void notify_self(struct inode *i, u32 event)
+{
+    if (unlikely(load_relaxed(&i->notify) & NOTIFY_SELF)) {
+        notify_self_slow(i, event);
+    }
+}
+// To a name in a directory.
+static inline void notify_name(struct inode *dir, u32 event, const char *name, bool is_dir,
+                               u32 cookie)
+{
+    if (unlikely(load_relaxed(&dir->notify) & NOTIFY_SELF)) {
+        notify_name_slow(dir, event, name, is_dir, cookie);
+    }
+}
+
 // --- file.c ---
 void vfs_file_init(void);
 // Open an inode (a reference is taken). path: allocated, taken over, may be NULL. 0 or errno.
@@ -135,6 +176,9 @@ void ramdir_evict(struct inode *dir);
 // Has nobody a reference to anything in the file system of this root but its own tree, and the
 // caller `extra` to the root? Namespace locked.
 bool ramdir_tree_is_idle(struct inode *root, int extra);
+void ramdir_flag_children(struct inode *dir); // NOTIFY_CHILD; nothing for other directories
+// The name of an inode in dir, into NAME_MAX_LEN + 1 bytes; false: it has none there.
+bool ramdir_name_of(struct inode *dir, const struct inode *inode, char *name);
 void ramdir_tree_drop(struct inode *root); // let go of everything in it; it is idle
 
 // dirent_emit: false: full. next: the cookie of the entry after it.

@@ -80,7 +80,11 @@ static int open_find(struct walk *w, unsigned flags, u32 mode, struct inode **ou
     if (err == -ENOENT && w->absent && (flags & O_CREAT)) {
         *created = true;
         err = w->trailing ? -EISDIR : walk_path(w, NULL, path);
-        return err ? err : open_create(w, mode, out);
+        err = err ? err : open_create(w, mode, out);
+        if (!err) {
+            notify_name(w->dir, IN_CREATE, w->name, false, 0);
+        }
+        return err;
     }
     if (err) {
         return err;
@@ -144,6 +148,7 @@ static int open_with(struct file *f, struct inode *start, const char *path, unsi
         err = flags & O_TMPFILE_BIT ? open_nameless(&w, flags, mode, &inode, &full)
                                     : open_find(&w, flags, mode, &inode, &full, &created);
     }
+    struct inode *dir = err ? NULL : inode_get(w.dir);
     walk_end(&w);
     if (err) {
         kfree(full);
@@ -153,12 +158,20 @@ static int open_with(struct file *f, struct inode *start, const char *path, unsi
     if ((flags & O_TRUNC) && S_ISREG(inode->mode) && !created && inode->fops &&
         inode->fops->truncate) {
         err = inode->fops->truncate(inode, 0);
+        if (!err) {
+            notify_inode(inode, IN_MODIFY);
+        }
     }
     if (err) {
         kfree(full);
+        inode_put(dir);
         file_blank_free(f);
     } else {
+        f->dir = dir;
         err = file_open_blank(f, inode, flags, full);
+    }
+    if (!err && !(flags & O_PATH)) {
+        notify_file(f, IN_OPEN);
     }
     inode_put(inode);
     return err;

@@ -148,6 +148,25 @@ static int pipe_max_size_store(const char *text)
     return 0;
 }
 
+#define LIMIT_FILE(name)                                                                           \
+    static size_t name##_show(char *buf, size_t size)                                              \
+    {                                                                                              \
+        return number(buf, size, load_relaxed(&name));                                             \
+    }                                                                                              \
+    static int name##_store(const char *text)                                                      \
+    {                                                                                              \
+        const char *end;                                                                           \
+        u64 v = parse_u64(text, &end);                                                             \
+        bool good = end != text && !*end && v <= INT32_MAX;                                        \
+        if (good) {                                                                                \
+            store_relaxed(&name, (unsigned)v);                                                     \
+        }                                                                                          \
+        return good ? 0 : -EINVAL;                                                                 \
+    }
+LIMIT_FILE(notify_max_events)
+LIMIT_FILE(notify_max_groups)
+LIMIT_FILE(notify_max_marks)
+
 // There is nothing to drop: the memory is the files' only home.
 static int drop_caches_store(const char *text)
 {
@@ -202,6 +221,9 @@ void proc_sys_add(struct inode *root)
         {"sys/fs/file-max", file_max_show, NULL},
         {"sys/fs/file-nr", file_nr_show, NULL},
         {"sys/fs/nr_open", nr_open_show, NULL},
+        {"sys/fs/inotify/max_queued_events", notify_max_events_show, notify_max_events_store},
+        {"sys/fs/inotify/max_user_instances", notify_max_groups_show, notify_max_groups_store},
+        {"sys/fs/inotify/max_user_watches", notify_max_marks_show, notify_max_marks_store},
         {"sys/fs/pipe-max-size", pipe_max_size_show, pipe_max_size_store},
         {"sys/fs/pipe-user-pages-hard", zero_show, zero_store},
         {"sys/fs/pipe-user-pages-soft", zero_show, zero_store},

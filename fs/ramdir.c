@@ -61,6 +61,13 @@ static struct entry *entry_new(const char *name)
     return e;
 }
 
+static void child_flag(struct inode *dir, struct inode *inode)
+{
+    if (unlikely(load_relaxed(&dir->notify) & NOTIFY_SELF)) {
+        atomic_fetch_or(&inode->notify, NOTIFY_CHILD);
+    }
+}
+
 // e takes over the caller's reference to inode.
 static void entry_insert(struct inode *dir, struct entry *e, struct inode *inode)
 {
@@ -68,6 +75,7 @@ static void entry_insert(struct inode *dir, struct entry *e, struct inode *inode
     e->inode = inode;
     e->cookie = ++d->last_cookie;
     list_add_tail(&d->entries, &e->link);
+    child_flag(dir, inode);
     inode_touch(dir);
 }
 
@@ -300,6 +308,8 @@ static int ramdir_exchange(struct inode *dir, const char *name, struct inode *in
     }
     entry_find(dir, name)->inode = inode2;
     entry_find(dir2, name2)->inode = inode;
+    child_flag(dir, inode2);
+    child_flag(dir2, inode);
     if (copy) {
         dir_moved(inode, dir, dir2, copy);
     }
@@ -365,9 +375,37 @@ static struct inode *todo_take(struct list *todo)
     return d ? d->inode : NULL;
 }
 
+void ramdir_flag_children(struct inode *dir)
+{
+    if (is_ramdir(dir)) {
+        struct ramdir *d = dir->private;
+        struct entry *e;
+        list_for_each_entry (e, &d->entries, link) {
+            atomic_fetch_or(&e->inode->notify, NOTIFY_CHILD);
+        }
+    }
+}
+
+bool ramdir_name_of(struct inode *dir, const struct inode *inode, char *name)
+{
+    if (is_ramdir(dir)) {
+        struct ramdir *d = dir->private;
+        struct entry *e;
+        list_for_each_entry (e, &d->entries, link) {
+            if (e->inode == inode) {
+                strlcpy(name, e->name, NAME_MAX_LEN + 1);
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+// Who only watches is in nobody's way.
 static bool inode_is_idle(struct inode *i, int extra)
 {
     int own = (int)load_relaxed(&i->nlink) - (S_ISDIR(i->mode) ? 1 : 0);
+    own += load_relaxed(&i->notify) & NOTIFY_SELF ? 1 : 0;
     return !i->mounted && load_acquire(&i->ref) == own + extra; /* pairs with inode_put */
 }
 
@@ -405,6 +443,7 @@ void ramdir_tree_drop(struct inode *root)
 {
     struct list todo = LIST_INIT(todo);
     struct inode *dir;
+    notify_unmounted(root);
     todo_add(&todo, inode_get(root));
     while ((dir = todo_take(&todo)) != NULL) {
         struct ramdir *d = dir->private;
@@ -413,6 +452,7 @@ void ramdir_tree_drop(struct inode *root)
             if (is_ramdir(e->inode)) {
                 todo_add(&todo, inode_get(e->inode)); // until its own entries are gone
             }
+            notify_unmounted(e->inode);
             inode_put(e->inode);
             list_del(&e->link);
             kfree(e);

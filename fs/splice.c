@@ -100,6 +100,10 @@ static s64 splice_all(struct splice *s, size_t n)
         cond_resched();
     }
     kfree(buf);
+    if (done) {
+        notify_file(s->in, IN_ACCESS);
+        notify_file(s->out, IN_MODIFY);
+    }
     return done ? (s64)done : r > 0 ? 0 : r;
 }
 

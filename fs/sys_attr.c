@@ -25,6 +25,7 @@ static int inode_chown(struct inode *i, u32 uid, u32 gid)
     }
     store_relaxed(&i->ctime_ns, wall_ns());
     mutex_unlock(&i->lock);
+    notify_inode(i, IN_ATTRIB);
     return 0;
 }
 
@@ -113,6 +114,10 @@ static int inode_set_times(struct inode *i, const struct uapi_timespec *ts)
     time_set(&i->mtime_ns, &ts[1], now);
     store_relaxed(&i->ctime_ns, now);
     mutex_unlock(&i->lock);
+    // As Linux has it: one time alone is told like the access that sets it.
+    notify_inode(i, ts[0].tv_nsec == UTIME_OMIT   ? IN_MODIFY
+                    : ts[1].tv_nsec == UTIME_OMIT ? IN_ACCESS
+                                                  : IN_ATTRIB);
     return 0;
 }
 

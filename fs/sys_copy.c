@@ -56,6 +56,10 @@ static ssize_t copy_bytes(struct file *in, u64 *in_pos, struct file *out, u64 *o
         cond_resched();
     }
     kfree(buf);
+    if (done) {
+        notify_file(in, IN_ACCESS);
+        notify_file(out, IN_MODIFY);
+    }
     return done ? (ssize_t)done : r;
 }
 

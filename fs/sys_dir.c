@@ -44,6 +44,9 @@ static int make_path(struct inode *start, const char *path, u32 mode, u64 rdev, 
     }
     if (!err) {
         err = w.dir->ops->create(w.dir, w.name, mode, rdev, target, out);
+        if (!err) {
+            notify_name(w.dir, IN_CREATE, w.name, S_ISDIR(mode), 0);
+        }
     }
     walk_end(&w);
     return err;
@@ -175,7 +178,14 @@ static int walk_unlink(struct walk *w, bool rmdir)
     if (!err) {
         err = w->dir->ops->unlink ? w->dir->ops->unlink(w->dir, w->name, i) : -EPERM;
     }
+    bool is_dir = S_ISDIR(i->mode);
+    if (!err && !is_dir) {
+        notify_self(i, IN_ATTRIB); // a link less
+    }
     inode_put(i);
+    if (!err) {
+        notify_name(w->dir, IN_DELETE, w->name, is_dir, 0);
+    }
     return err;
 }
 
@@ -253,20 +263,42 @@ static int rename_check(const struct walk *from, const struct walk *to, struct i
     return victim && S_ISDIR(i->mode) ? -ENOTDIR : 0;
 }
 
+static void rename_tell(struct walk *from, struct inode *i, struct walk *to, struct inode *victim)
+{
+    bool is_dir = S_ISDIR(i->mode);
+    u32 cookie = notify_cookie();
+    notify_name(from->dir, IN_MOVED_FROM, from->name, is_dir, cookie);
+    notify_name(to->dir, IN_MOVED_TO, to->name, is_dir, cookie);
+    if (victim) {
+        notify_self(victim, IN_ATTRIB);
+    }
+    notify_self(i, IN_MOVE_SELF);
+}
+
 static int rename_perform(struct walk *from, struct inode *i, struct walk *to, struct inode *victim,
                           u32 flags)
 {
     const struct inode_ops *ops = from->dir->ops;
+    int err = -EPERM;
     if (i == victim) { // two names of one file: nothing to do
         return 0;
     }
     if (flags & RENAME_EXCHANGE) {
-        return ops->exchange ? ops->exchange(from->dir, from->name, i, to->dir, to->name, victim)
-                             : -EPERM;
+        if (ops->exchange) {
+            err = ops->exchange(from->dir, from->name, i, to->dir, to->name, victim);
+        }
+        if (!err) {
+            rename_tell(from, i, to, NULL);
+            rename_tell(to, victim, from, NULL);
+        }
+    } else if (ops->rename) {
+        err = ops->rename(from->dir, from->name, i, to->dir, to->name, victim,
+                          flags & RENAME_WHITEOUT);
+        if (!err) {
+            rename_tell(from, i, to, victim);
+        }
     }
-    return ops->rename ? ops->rename(from->dir, from->name, i, to->dir, to->name, victim,
-                                     flags & RENAME_WHITEOUT)
-                       : -EPERM;
+    return err;
 }
 
 static int walk_rename(struct walk *from, struct walk *to, u32 flags)
@@ -374,7 +406,12 @@ static int inode_link(struct inode *i, struct walk *to)
     } else if (!err && load_relaxed(&i->nlink) == 0 && !i->linkable) {
         err = -ENOENT;
     }
-    return err ? err : to->dir->ops->link(to->dir, to->name, i);
+    err = err ? err : to->dir->ops->link(to->dir, to->name, i);
+    if (!err) {
+        notify_self(i, IN_ATTRIB); // a link more
+        notify_name(to->dir, IN_CREATE, to->name, false, 0);
+    }
+    return err;
 }
 
 static int walk_link(struct walk *from, struct walk *to, u32 flags)
@@ -499,6 +536,9 @@ static s64 file_getdents(struct file *f, u64 user, size_t size)
         r = (s64)sink.used;
     }
     mutex_unlock(&f->pos_lock);
+    if (r >= 0) {
+        notify_file(f, IN_ACCESS);
+    }
     kfree(sink.buf);
     return r;
 }

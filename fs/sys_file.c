@@ -352,7 +352,11 @@ static s64 inode_truncate(struct inode *i, s64 size)
         return -EINVAL;
     }
     int err = super_may_write(i->sb);
-    return err ? err : i->fops->truncate(i, (u64)size);
+    err = err ? err : i->fops->truncate(i, (u64)size);
+    if (!err) {
+        notify_inode(i, IN_MODIFY);
+    }
+    return err;
 }
 
 s64 sys_truncate(const u64 *a)
@@ -422,6 +426,9 @@ s64 sys_fallocate(const u64 *a)
         return -EBADF;
     }
     s64 r = file_fallocate(f, (int)a[1], (s64)a[2], (s64)a[3]);
+    if (!r) {
+        notify_file(f, IN_MODIFY);
+    }
     file_put(f);
     return r;
 }

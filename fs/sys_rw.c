@@ -37,6 +37,13 @@ static ssize_t io_once(struct file *f, u64 user, size_t n, u64 *pos, bool write)
                  : f->ops->read(f, (void *)user, n, pos);
 }
 
+static void io_tell(struct file *f, ssize_t moved, bool write)
+{
+    if (moved > 0) {
+        notify_file(f, write ? IN_MODIFY : IN_ACCESS);
+    }
+}
+
 // Lock and unlock the position, if this call needs that; own: the call brings its own position.
 static void pos_lock(struct file *f, bool own)
 {
@@ -63,6 +70,7 @@ static s64 fd_io(int fd, u64 user, size_t n, bool write)
     pos_lock(f, false);
     r = io_once(f, user, n, f->ops->stream ? &none : &f->pos, write);
     pos_unlock(f, false);
+    io_tell(f, r, write);
     file_put(f);
     return r;
 }
@@ -91,6 +99,7 @@ static s64 fd_io_at(int fd, u64 user, size_t n, u64 pos, bool write)
     pos_lock(f, true);
     r = f->ops->stream ? -ESPIPE : io_once(f, user, n, &pos, write);
     pos_unlock(f, true);
+    io_tell(f, r, write);
     file_put(f);
     return r;
 }
@@ -170,6 +179,7 @@ static s64 fd_io_vector(int fd, u64 user, u64 nr, const struct rw_how *how, bool
         pos_unlock(f, how->own_pos);
     }
     kfree(v);
+    io_tell(f, r, write);
     file_put(f);
     return r;
 }

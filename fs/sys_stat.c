@@ -251,6 +251,7 @@ static int inode_chmod(struct inode *i, u32 mode)
     i->mode = (i->mode & S_IFMT) | (mode & 07777);
     store_relaxed(&i->ctime_ns, wall_ns());
     mutex_unlock(&i->lock);
+    notify_inode(i, IN_ATTRIB);
     return 0;
 }
 

@@ -63,10 +63,19 @@ struct inode *inode_new(struct super *sb, u32 mode)
     return i;
 }
 
+// Was it the last reference?
+static bool inode_unref(struct inode *i)
+{
+    if (unlikely(load_relaxed(&i->notify) & NOTIFY_SELF)) {
+        return notify_inode_put(i);
+    }
+    return atomic_fetch_sub(&i->ref, 1) == 1; // all earlier uses happen before the freeing
+}
+
 void inode_put(struct inode *i)
 {
     // A loop, not recursion: a removed directory may be the last to hold its parent, and so on up.
-    while (i && atomic_fetch_sub(&i->ref, 1) == 1) { // all earlier uses happen before the freeing
+    while (i && inode_unref(i)) {
         struct inode *parent = i->parent == i ? NULL : i->parent; // a detached root's
         struct super *sb = i->sb;
         if (i->ops && i->ops->evict) {

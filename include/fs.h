@@ -15,6 +15,7 @@ struct dirent_sink;
 struct epitem;
 struct inode;
 struct inode_locks;
+struct inode_marks;
 struct pollq;
 struct vma_ops;
 struct waitq;
@@ -74,23 +75,25 @@ struct super {
 };
 
 struct inode {
-    atomic_int ref;    // [a] each directory entry, open file, child directory and user holds one
-    u32 mode;          // [L] S_IFMT (fixed) | permissions
-    atomic_uint nlink; // [a] written under N; 0: removed
-    u32 uid, gid;      // [L]
-    u64 ino, rdev;     // [I]
-    struct super *sb;  // [I]
+    atomic_int ref;     // [a] each directory entry, open file, child directory and user holds one
+    atomic_uint notify; // [a] NOTIFY_*: somebody watches; fs/notify.c
+    u32 mode;           // [L] S_IFMT (fixed) | permissions
+    atomic_uint nlink;  // [a] written under N; 0: removed
+    u32 uid, gid;       // [L]
+    u64 ino, rdev;      // [I]
+    struct super *sb;   // [I]
     _Atomic u64 atime_ns, mtime_ns, ctime_ns; // [a] wall clock
     const struct inode_ops *ops;              // [I] NULL: neither directory nor link
     const struct file_ops *fops;              // [I] for files opened on it
     struct mutex lock;                        // RANK_INODE
     struct mapping mapping;                   // regular files: the page cache and the size
-    struct inode *mounted; // [N] a directory covered by a mount: its root, counted
-    bool is_root;          // [N] the root of a mount
-    u32 scan;              // [N] of the last count of its tree: fs/ramdir.c
-    bool linkable;         // [N] made without a name (O_TMPFILE), and may be given one
-    struct inode *parent;  // [N] directories: counted; the root's is itself, not counted
-    char *name;            // [N] directories: the name in parent; NULL: a root of its own
+    struct inode *mounted;     // [N] a directory covered by a mount: its root, counted
+    bool is_root;              // [N] the root of a mount
+    struct inode_marks *marks; // [notify_lock] who watches; NULL: nobody
+    u32 scan;                  // [N] of the last count of its tree: fs/ramdir.c
+    bool linkable;             // [N] made without a name (O_TMPFILE), and may be given one
+    struct inode *parent;      // [N] directories: counted; the root's is itself, not counted
+    char *name;                // [N] directories: the name in parent; NULL: a root of its own
     _Atomic(struct inode_locks *) locks; // [a] set once; fs/filelock.c
     atomic_uint seals;                   // [a] F_SEAL_*, written under L; fs/memfd.c
     void *private;                       // the file system's
@@ -131,6 +134,7 @@ struct file {
     struct mutex pos_lock;            // RANK_FILE_POS
     u64 pos;                          // [p]
     void *private;                    // the file system's
+    struct inode *dir;                // [I] counted: where it was found; NULL: unknown
     char *path;                       // [I] when opened, for /proc; NULL: unknown
     struct rcu_head rcu;              // fd_get looks at files that are being freed
     struct file *later;               // file_put_later's chain

@@ -32,6 +32,20 @@
 #define AT_EMPTY_PATH       0x1000
 #define AT_STATX_SYNC_TYPE  0x6000
 
+// inotify: what happens to a file
+#define IN_ACCESS        0x001u
+#define IN_MODIFY        0x002u
+#define IN_ATTRIB        0x004u
+#define IN_CLOSE_WRITE   0x008u
+#define IN_CLOSE_NOWRITE 0x010u
+#define IN_OPEN          0x020u
+#define IN_MOVED_FROM    0x040u
+#define IN_MOVED_TO      0x080u
+#define IN_CREATE        0x100u
+#define IN_DELETE        0x200u
+#define IN_DELETE_SELF   0x400u
+#define IN_MOVE_SELF     0x800u
+
 // mount
 #define MS_RDONLY     0x1u
 #define MS_NOSUID     0x2u

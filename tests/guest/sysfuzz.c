@@ -156,6 +156,8 @@ static const struct {
     {"utimensat", "fnps"},
     {"mount", "nnbib"},
     {"memfd_create", "ns"},
+    {"inotify_add_watch", "tni"},
+    {"inotify_rm_watch", "ts"},
     {"tee", "ttis"},
     {"vmsplice", "tpss"},
     {"openat2", "fnpi"},
