@@ -52,6 +52,50 @@ static int file_count_writer(struct file *f)
     return 0;
 }
 
+// A file is written or run, not both (open(2), execve(2): ETXTBSY). inode->writers counts those who
+// write above 0 and those who run it below; one more goes only away from 0. What was not opened by
+// path does not count, as on Linux: a memfd is written and then run.
+static int writers_step(struct inode *i, int step)
+{
+    int n = load_relaxed(&i->writers);
+    do {
+        if (step > 0 ? n < 0 : n > 0) {
+            return -ETXTBSY;
+        }
+    } while (!atomic_compare_exchange_weak(&i->writers, &n, n + step));
+    return 0;
+}
+
+int inode_write_begin(struct inode *i)
+{
+    return S_ISREG(i->mode) ? writers_step(i, 1) : 0;
+}
+
+void inode_write_end(struct inode *i)
+{
+    if (S_ISREG(i->mode)) {
+        fetch_add_relaxed(&i->writers, -1);
+    }
+}
+
+int program_deny_writers(struct file *f)
+{
+    return writers_step(f->inode, -1);
+}
+
+struct file *program_get(struct file *f)
+{
+    int err = writers_step(f->inode, -1);
+    assert(!err); // the caller's own keeps it below 0
+    return file_get(f);
+}
+
+void program_put(struct file *f)
+{
+    fetch_add_relaxed(&f->inode->writers, 1);
+    file_put(f);
+}
+
 static void file_destroy(struct file *f)
 {
     inode_put(f->inode);
@@ -77,6 +121,9 @@ void file_put(struct file *f)
         }
         if (file_is_writer(f)) {
             fetch_add_seq(&f->inode->sb->writers, (unsigned)-1);
+        }
+        if (f->writes) {
+            inode_write_end(f->inode);
         }
         file_destroy(f);
     }
@@ -126,7 +173,20 @@ static const struct file_ops *inode_ops_for(const struct inode *inode, unsigned 
 
 int file_open_blank(struct file *f, struct inode *inode, unsigned flags, char *path)
 {
-    return file_open_ops_blank(f, inode, inode_ops_for(inode, flags), flags, path, NULL);
+    bool writes = (flags & O_ACCMODE) != O_RDONLY && !(flags & O_PATH);
+    int err = writes ? inode_write_begin(inode) : 0;
+    if (err) {
+        kfree(path);
+        inode_put(f->dir);
+        file_blank_free(f);
+        return err;
+    }
+    f->writes = writes;
+    err = file_open_ops_blank(f, inode, inode_ops_for(inode, flags), flags, path, NULL);
+    if (err && writes) {
+        inode_write_end(inode);
+    }
+    return err;
 }
 
 int file_open_ops(struct inode *inode, const struct file_ops *ops, unsigned flags, char *path,

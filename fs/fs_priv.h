@@ -92,6 +92,10 @@ int file_open_inode(struct inode *inode, unsigned flags, char *path, struct file
 struct file *file_blank(void);
 void file_blank_free(struct file *f);
 int file_open_blank(struct file *f, struct inode *inode, unsigned flags, char *path);
+// Between these nobody runs i as a program. -ETXTBSY: somebody does.
+int inode_write_begin(struct inode *i);
+void inode_write_end(struct inode *i);
+int program_deny_writers(struct file *f); // until program_put; -ETXTBSY: there are some
 
 // --- sys_copy.c --- Positions of calls that move bytes from file to file.
 bool file_may(struct file *f, unsigned mode); // is it open for O_RDONLY or O_WRONLY?

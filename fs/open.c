@@ -157,7 +157,11 @@ static int open_with(struct file *f, struct inode *start, const char *path, unsi
     }
     if ((flags & O_TRUNC) && S_ISREG(inode->mode) && !created && inode->fops &&
         inode->fops->truncate) {
-        err = inode->fops->truncate(inode, 0);
+        err = inode_write_begin(inode);
+        if (!err) {
+            err = inode->fops->truncate(inode, 0);
+            inode_write_end(inode);
+        }
         if (!err) {
             notify_inode(inode, IN_MODIFY);
         }
@@ -256,10 +260,12 @@ int vfs_open_exec(int dirfd, const char *path, unsigned flags, struct file **out
     if (err) {
         return err;
     }
-    if (!S_ISREG(f->inode->mode) || !(f->inode->mode & 0111)) {
+    bool may = S_ISREG(f->inode->mode) && (f->inode->mode & 0111);
+    err = may ? program_deny_writers(f) : -EACCES;
+    if (err) {
         file_put(f);
-        return -EACCES;
+    } else {
+        *out = f;
     }
-    *out = f;
-    return 0;
+    return err;
 }

@@ -368,7 +368,11 @@ s64 sys_truncate(const u64 *a)
     }
     r = lookup_at(AT_FDCWD, a[0], LOOKUP_FOLLOW, &i);
     if (!r) {
-        r = inode_truncate(i, (s64)a[1]);
+        r = inode_write_begin(i);
+        if (!r) {
+            r = inode_truncate(i, (s64)a[1]);
+            inode_write_end(i);
+        }
         inode_put(i);
     }
     return r;

@@ -77,6 +77,7 @@ struct super {
 struct inode {
     atomic_int ref;     // [a] each directory entry, open file, child directory and user holds one
     atomic_uint notify; // [a] NOTIFY_*: somebody watches; fs/notify.c
+    atomic_int writers; // [a] regular files: opened by path to be written; below 0: programs run
     u32 mode;           // [L] S_IFMT (fixed) | permissions
     atomic_uint nlink;  // [a] written under N; 0: removed
     u32 uid, gid;       // [L]
@@ -136,6 +137,7 @@ struct file {
     void *private;                    // the file system's
     struct inode *dir;                // [I] counted: where it was found; NULL: unknown
     char *path;                       // [I] when opened, for /proc; NULL: unknown
+    bool writes;                      // [I] counted in inode->writers
     struct rcu_head rcu;              // fd_get looks at files that are being freed
     struct file *later;               // file_put_later's chain
     _Atomic(struct epitem *) watched; // [a] epolls that watch it; fs/epoll.c
@@ -177,7 +179,7 @@ struct file *fd_get_path(int fd);
 // -ENOMEM. May sleep.
 int fd_install(struct file *f, u32 fd_flags);
 // The same in two steps, for what must not be lost when there is no room: a descriptor that nobody
-// else gets and that is not open yet (-EMFILE, -ENOMEM), and f in its place. NULL: it is free again.
+// else gets and that is not open yet (-EMFILE, -ENOMEM), and f in its place; NULL: it is free.
 int fd_reserve(void);
 void fd_fill(int fd, struct file *f, u32 fd_flags);
 void files_close_on_exec(struct files *f);
@@ -201,8 +203,12 @@ int cpio_unpack(const void *data, size_t len, void (*used)(size_t upto));
 int vfs_open(const char *path, unsigned flags, u32 mode, struct file **out);
 // execveat: a program below dirfd (AT_FDCWD), or, with AT_EMPTY_PATH and "", the one that is open
 // there; AT_SYMLINK_NOFOLLOW: -ELOOP for a link. cloexec (may be NULL): dirfd is close-on-exec.
-// -EACCES unless it is a regular file with an x bit. *out counted.
+// -EACCES unless it is a regular file with an x bit; -ETXTBSY: it is open for writing. Until
+// program_put nobody will open it so. *out counted.
 int vfs_open_exec(int dirfd, const char *path, unsigned flags, struct file **out, bool *cloexec);
+// A file of vfs_open_exec once more, and no more.
+struct file *program_get(struct file *f);
+void program_put(struct file *f); // may sleep
 // Read from a file with a page cache into kernel memory: bytes (short at the end), or errno.
 ssize_t file_read_kernel(struct file *f, u64 pos, void *buf, size_t n);
 // Descriptors 0, 1, 2 for the first process: the host channel's three streams or the console.

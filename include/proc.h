@@ -161,7 +161,7 @@ struct process {
     struct mm *mm;       // [P] counted for each thread; changed only by the last thread (exec)
     struct files *files; // [P] counted; NULL once the last thread has begun to end
     struct fs_ctx *fs;   // [P] counted; NULL like files
-    struct file *exe;    // [P, exec] counted, NULL before the first exec
+    struct file *exe;    // [P, exec] program_get's, NULL before the first exec
     u64 start_ns;        // [I]
     atomic_bool membarrier_registered;              // [a]
     vaddr_t arg_start, arg_end, env_start, env_end; // [P, exec] the strings on the stack

@@ -479,8 +479,8 @@ static s64 sem_one(struct sem_set *s, unsigned num, int cmd, s32 value)
     }
 }
 
-// How many values a set has: GETALL and SETALL come back to it by number, as they allocate and touch
-// user memory without the lock, which everybody's semaphores share.
+// How many values a set has. GETALL and SETALL come back to it by number, as they allocate and
+// touch user memory without the lock, which everybody's semaphores share.
 static s64 set_size(s32 id)
 {
     struct ipc_obj *o;

@@ -290,7 +290,7 @@ static int interp_load(struct mm *mm, const struct elf_file *program, struct elf
     out->entry = e.eh.entry + e.bias;
     out->interp_base = e.bias;
     kfree(e.ph);
-    file_put(e.file);
+    program_put(e.file); // only the program itself is kept from being written: execve(2)
     return err;
 }
 

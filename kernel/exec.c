@@ -266,7 +266,7 @@ static void exec_commit(struct file *file, const char *path, const struct exec_i
     vfork_release(self->ext);
     mm_put(old);
     if (old_exe) {
-        file_put(old_exe);
+        program_put(old_exe);
     }
     arch_fpu_reset_current();
     arch_set_tls(self, 0);
@@ -306,7 +306,7 @@ out_shared:
 out_mm:
     mm_put(img.mm);
 out_file:
-    file_put(file);
+    program_put(file);
     return err;
 }
 
@@ -338,7 +338,7 @@ static int exec_name(int dirfd, char *path, struct file **out, unsigned flags, b
     }
     rest = kmalloc(EXEC_PATH_MAX, GFP_KERNEL);
     if (!rest) {
-        file_put(*out);
+        program_put(*out);
         return -ENOMEM;
     }
     strlcpy(rest, path, EXEC_PATH_MAX);
@@ -367,7 +367,7 @@ static s64 exec_call(int dirfd, u64 user_path, u64 argv, u64 envp, unsigned flag
     }
     err = exec_args_read(&args, argv, envp);
     if (err) {
-        file_put(file);
+        program_put(file);
         goto out;
     }
     err = (int)exec_file(file, path, &args);

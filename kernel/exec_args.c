@@ -226,7 +226,7 @@ static int script_step(struct file **file, char *name, char *head, bool whole,
     if (err) {
         return err;
     }
-    file_put(*file);
+    program_put(*file);
     *file = next;
     strlcpy(name, interp, EXEC_PATH_MAX);
     return 0;

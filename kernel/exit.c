@@ -83,7 +83,7 @@ static void process_release(struct process *p)
     }
     fs_ctx_put(fs);
     if (exe) {
-        file_put(exe);
+        program_put(exe);
     }
 }
 

@@ -111,7 +111,7 @@ static void copy_state(struct process *p, struct process *from)
     p->flags = from->flags;
     store_relaxed(&p->strace, load_relaxed(&from->strace));
     store_relaxed(&p->cpu_watch, p->rlimit[RLIMIT_CPU].cur != RLIM_INFINITY);
-    p->exe = from->exe ? file_get(from->exe) : NULL;
+    p->exe = from->exe ? program_get(from->exe) : NULL;
     p->arg_start = from->arg_start;
     p->arg_end = from->arg_end;
     p->env_start = from->env_start;
@@ -125,7 +125,7 @@ static void process_discard(struct process *p)
         files_put(p->files);
     }
     if (p->exe) {
-        file_put(p->exe);
+        program_put(p->exe);
     }
     fs_ctx_put(p->fs);
     process_put(p);

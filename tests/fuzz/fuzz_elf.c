@@ -74,7 +74,7 @@ int exec_open(const char *path, struct file **out)
     return 0;
 }
 
-void file_put(struct file *f)
+void program_put(struct file *f)
 {
     must(f->mapping == program_mapping);
 }
