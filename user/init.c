@@ -21,7 +21,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -132,30 +131,37 @@ static char **argv_read(void)
     return nr > 0 ? argv : NULL;
 }
 
+/* In the child. posix_spawn would not do: glibc's leaves signals 32 and 33 ignored. */
+static _Noreturn void program_become(char **argv, int fds[3][2])
+{
+    static char *env[] = {"HOME=/", "PATH=/bin:/usr/bin:/sbin", "TERM=linux", NULL};
+    sigset_t none;
+
+    dup2(fds[0][0], 0);
+    dup2(fds[1][1], 1);
+    dup2(fds[2][1], 2);
+    setsid();
+    signal(SIGPIPE, SIG_DFL);
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    execve(argv[0], argv, env);
+    _exit(errno == ENOENT ? 127 : 126);
+}
+
 /* Starts the program; returns 0, or the status to report instead. */
 static int program_start(struct relay *r, char **argv)
 {
-    static char *env[] = {"HOME=/", "PATH=/bin:/usr/bin:/sbin", "TERM=linux", NULL};
-    posix_spawn_file_actions_t actions;
-    posix_spawnattr_t attr;
-    sigset_t none;
     int fds[3][2];
-    int err;
 
     for (int i = 0; i < 3; i++) {
         if (pipe2(fds[i], O_CLOEXEC) < 0) {
             return 126;
         }
     }
-    sigemptyset(&none);
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_adddup2(&actions, fds[0][0], 0);
-    posix_spawn_file_actions_adddup2(&actions, fds[1][1], 1);
-    posix_spawn_file_actions_adddup2(&actions, fds[2][1], 2);
-    posix_spawnattr_init(&attr);
-    posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSID);
-    posix_spawnattr_setsigmask(&attr, &none);
-    err = posix_spawn(&r->child, argv[0], &actions, &attr, argv, env);
+    r->child = fork();
+    if (r->child == 0) {
+        program_become(argv, fds);
+    }
     close(fds[0][0]);
     close(fds[1][1]);
     close(fds[2][1]);
@@ -165,7 +171,7 @@ static int program_start(struct relay *r, char **argv)
     fcntl(r->in, F_SETFL, O_NONBLOCK);
     fcntl(r->out[0], F_SETFL, O_NONBLOCK);
     fcntl(r->out[1], F_SETFL, O_NONBLOCK);
-    return err == 0 ? 0 : err == ENOENT ? 127 : 126;
+    return r->child > 0 ? 0 : 126;
 }
 
 /* Passes on what stream `which` has to say, up to one buffer; false when it is empty or ended. */
