@@ -6,7 +6,10 @@ machine whose root holds the packages it names. Lines at its top say how:
     # RUNG: packages="bash coreutils" mem=1G smp=2 timeout=120
 
     packages   Debian packages; they come with all they depend on (tools/debroot)
-    prepare    a program tests/ladder/prepare/WORD that fills a folder with more files, its argument
+    prepare    a program tests/ladder/prepare/WORD that fills a folder with more files; its arguments
+               are the folder, the suite, and the words that follow
+    suite      the Debian release whose Linux is run beside us, and whose source packages are taken:
+               own (this machine's) or a name
     linux      same: standard output must be the same on Linux; no: the script judges by itself
     cases      yes: the output has lines "PASS: case", "FAIL: case" or "SKIP: case"; see below
 
@@ -27,7 +30,9 @@ import subprocess
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
 DEFAULTS = {"packages": "", "prepare": "", "mem": "1G", "smp": "2", "timeout": "180",
-            "linux": "same", "cases": "no", "differ": "0", "scheme": "rcu"}
+            "linux": "same", "cases": "no", "differ": "0", "scheme": "rcu", "suite": "own"}
+# User space ends at the same address in both; defences against flaws of a CPU change no result.
+LINUX_OPTIONS = "no5lvl mitigations=off"
 
 
 class Failed(Exception):
@@ -47,9 +52,8 @@ def debroot(packages):
 def settings_of(path):
     settings = dict(DEFAULTS)
     with open(path) as file:
-        for line in file.readlines()[:15]:
-            if line.startswith("# RUNG:"):
-                settings.update(word.split("=", 1) for word in shlex.split(line[7:]))
+        words = " ".join(line[7:] for line in file.readlines()[:15] if line.startswith("# RUNG:"))
+    settings.update(word.split("=", 1) for word in shlex.split(words))
     unknown = set(settings) - set(DEFAULTS)
     if unknown:
         raise Failed(f"{path}: RUNG: what is {' '.join(unknown)}?")
@@ -74,8 +78,10 @@ class Rung:
         if self.settings["prepare"]:
             folder = os.path.join(self.out, "ladder", self.name)
             os.makedirs(folder, exist_ok=True)
-            done = subprocess.run([os.path.join(HERE, "prepare", self.settings["prepare"]), folder],
-                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            program, *words = self.settings["prepare"].split()
+            command = [os.path.join(HERE, "prepare", program), folder, self.settings["suite"]]
+            done = subprocess.run(command + words, stdout=subprocess.PIPE,
+                                  stderr=subprocess.STDOUT, text=True)
             if done.returncode != 0:
                 raise Failed(f"preparing: status {done.returncode}\n{done.stdout}")
             options += ["--add", folder]
@@ -101,15 +107,16 @@ class Rung:
         return self.boot(*options, *self.options())
 
     def there(self, vmlinuz):
-        return self.boot("--linux", vmlinuz, "--append", "no5lvl", "--smp", self.settings["smp"],
-                         *self.options())
+        return self.boot("--linux", vmlinuz, "--append", LINUX_OPTIONS,
+                         "--smp", self.settings["smp"], *self.options())
 
     def climb(self, vmlinuz):
-        """vmlinuz(): path of a Linux kernel."""
+        """vmlinuz(suite): path of the suite's Linux kernel; None: of this machine's own suite."""
         ours = self.here()
         if self.settings["linux"] == "no" and self.settings["cases"] == "no":
             return
-        theirs = self.there(vmlinuz()) if self.settings["linux"] == "same" else None
+        suite = None if self.settings["suite"] == "own" else self.settings["suite"]
+        theirs = self.there(vmlinuz(suite)) if self.settings["linux"] == "same" else None
         if self.settings["cases"] == "yes":
             self.judge(results_of(ours), theirs and results_of(theirs))
         elif ours != theirs:
@@ -140,8 +147,15 @@ class Rung:
 
 
 def results_of(text):
-    return {case: result for result, case in
-            re.findall(r"^(PASS|FAIL|SKIP): (.*?)\s*$", text, re.M)}
+    """{case: result}; a name that is there again gets a number."""
+    results = {}
+    for result, name in re.findall(r"^(PASS|FAIL|SKIP): (.*?)\s*$", text, re.M):
+        case, times = name, 1
+        while case in results:
+            times += 1
+            case = f"{name} ({times})"
+        results[case] = result
+    return results
 
 
 def tail(text, lines=60):
