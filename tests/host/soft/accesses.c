@@ -231,3 +231,112 @@ void access_pinned(unsigned me, struct slot *s, unsigned page)
     check_result(s, &was, page, false, HOME, err);
     store_seq(&under_way[me].what, 0);
 }
+
+// ---- A child of a space -------------------------------------------------------------------------
+//
+// What a child holds of a slot is what the slot was at one instant of the fork. If no operation
+// changed the slot's mappings meanwhile, then it is mapped in the child as it was; and what had
+// been written before and not discarded is there. The child's private memory is its own from then
+// on: it does not change, and what is stored there is nobody else's. What it maps of a file goes
+// on being the file's.
+
+#define VALUE_CHILD 0x3cul
+
+struct slot_then {
+    struct seen was[SLOT_PAGES];
+    u64 last[MAX_THREADS][SLOT_PAGES];
+    bool stable; // its mappings, while the fork went on
+};
+
+static void look_at_slot(const struct slot *s, struct slot_then *then)
+{
+    for (unsigned p = 0; p < SLOT_PAGES; p++) {
+        for (unsigned c = 0; c < nr_cpus; c++) {
+            then->last[c][p] = load_acquire(&written[c][s->id][p]);
+        }
+        look(s, p, &then->was[p]);
+    }
+}
+
+static bool slot_is_stable(const struct slot *s, const struct slot_then *then, enum by by)
+{
+    return then->was[0].seq[by] % 2 == 0 && unchanged(s, &then->was[0], by);
+}
+
+static vaddr_t word_in_child(const struct slot *s, const struct slot_then *then, unsigned page,
+                             unsigned word)
+{
+    return way_address(s, &then->was[0], HOME) + page * PAGE_SIZE + word * 8;
+}
+
+// One word; *value is its contents, unless it cannot be read.
+static bool read_in_child(const struct slot *s, const struct slot_then *then, unsigned page,
+                          unsigned word, u64 *value)
+{
+    const struct seen *was = &then->was[page];
+    int err = soft_load(word_in_child(s, then, page, word), value);
+    int want = result_wanted(s, was, page, false, HOME);
+    bool known = then->stable && (want == -EFAULT || slot_is_stable(s, then, BY_FILE));
+    if (err && err != -EFAULT && err != -EIO) {
+        wrong(s, page, "a child cannot read", 0, err);
+    }
+    if (known && err != want) {
+        wrong(s, page, "wrong result of a read in a child", 0, err);
+    }
+    if (!err) {
+        check_value(s, page, word, *value, was->oldest);
+        if (then->stable) {
+            check_not_lost(s, page, *value, then->last[word][page]);
+        }
+    }
+    return !err;
+}
+
+// A page's words, again, and then a store.
+static void check_page_in_child(const struct slot *s, const struct slot_then *then, unsigned page)
+{
+    bool is_private = s->kind == ANON || s->kind == PRIVATE_FILE;
+    for (unsigned c = 0; c < nr_cpus; c++) {
+        u64 value = 0, again = 0;
+        if (!read_in_child(s, then, page, c, &value) || !is_private) {
+            continue;
+        }
+        soft_point();
+        bool there = read_in_child(s, then, page, c, &again);
+        if ((s->kind == ANON || slot_is_stable(s, then, BY_FILE)) && (!there || again != value)) {
+            wrong(s, page, "a child's memory changes", again, there);
+        }
+        if (c + 1 == nr_cpus) {
+            value = value_make(VALUE_CHILD, s, page, c, 0, 0);
+            soft_store(word_in_child(s, then, page, c), value); // where that is allowed
+        }
+    }
+}
+
+void access_child(unsigned n)
+{
+    static struct slot_then at[MAX_THREADS][NR_SLOTS];
+    struct slot_then *then = at[cpu_id()];
+    struct mm *child;
+    for (unsigned i = 0; i < NR_SLOTS; i++) {
+        look_at_slot(&slots[i], &then[i]);
+    }
+    int err = mm_fork(space[n], &child);
+    if (err) {
+        wrong(&slots[0], 0, "fork fails", n, err);
+    }
+    for (unsigned i = 0; i < NR_SLOTS; i++) {
+        then[i].stable = slot_is_stable(&slots[i], &then[i], BY_MAP);
+    }
+    mm_activate(child);
+    for (unsigned i = 0; i < NR_SLOTS * SLOT_PAGES; i++) {
+        const struct slot *s = &slots[i / SLOT_PAGES];
+        if (s->space == n) {
+            check_page_in_child(s, &then[s->id], i % SLOT_PAGES);
+        }
+        host_progress();
+    }
+    mm_activate(NULL);
+    mm_put(child);
+    fetch_add_relaxed(&nr_operations, 1);
+}

@@ -220,10 +220,25 @@ void spin_init(struct spinlock *l, enum lock_rank rank)
     *l = (struct spinlock)SPINLOCK_INIT((u16)rank);
 }
 
-NO_LOCK_ANALYSIS bool spin_trylock(struct spinlock *l)
+static bool spin_take(struct spinlock *l)
 {
     // Acquire: pairs with the release in spin_unlock.
-    return !atomic_exchange_explicit(&l->held, 1, memory_order_acquire);
+    if (atomic_exchange_explicit(&l->held, 1, memory_order_acquire)) {
+        return false;
+    }
+    soft_cpu->held_rank[soft_cpu->nr_held++] = l->rank;
+    return true;
+}
+
+// Who does not wait may take locks in any order.
+NO_LOCK_ANALYSIS bool spin_trylock(struct spinlock *l)
+{
+    assert(!soft_cpu->in_interrupt);
+    soft_point();
+    if (soft_buffer_has(&l->held)) {
+        soft_drain();
+    }
+    return spin_take(l);
 }
 
 NO_LOCK_ANALYSIS void spin_lock(struct spinlock *l)
@@ -234,10 +249,9 @@ NO_LOCK_ANALYSIS void spin_lock(struct spinlock *l)
     if (soft_buffer_has(&l->held)) {
         soft_drain();
     }
-    while (!spin_trylock(l)) {
+    while (!spin_take(l)) {
         soft_wait();
     }
-    soft_cpu->held_rank[soft_cpu->nr_held++] = l->rank;
 }
 
 NO_LOCK_ANALYSIS void spin_unlock(struct spinlock *l)

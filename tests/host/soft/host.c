@@ -262,9 +262,9 @@ void host_set_cpu(struct soft_cpu *c)
     soft_cpu = c;
 }
 
-void host_start_clock(void)
+void host_start_clock(unsigned percent)
 {
-    atomic_store(&end_ns, now_ns() + host_option("SECONDS", 3600) * 1000000000u);
+    atomic_store(&end_ns, now_ns() + host_option("SECONDS", 3600) * 10000000u * percent);
 }
 
 bool host_time_is_up(void)

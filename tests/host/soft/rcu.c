@@ -40,7 +40,7 @@ static void list_unlock(void)
 void rcu_read_lock(void)
 {
     if (soft_cpu->rcu_nest++ == 0) {
-        soft_drain();
+        // Past the store buffer: earlier stores may go on waiting, a section orders nothing.
         atomic_store(&reader[cpu_id()].since, atomic_load(&epoch)); // pairs with oldest_reader
         soft_point();
     }

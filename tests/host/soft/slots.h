@@ -54,6 +54,7 @@ struct swarm { // what a run does most; drawn anew for each
     unsigned first, nr_slots;
     unsigned operations; // bit mask of enum operation
     unsigned operate_in; // one operation in so many steps
+    unsigned fork_in;    // the same for forks; 0: none
 };
 
 extern struct slot slots[NR_SLOTS];
@@ -75,6 +76,8 @@ void use_space(unsigned n);
 void access(unsigned me, struct slot *s, unsigned page, bool write);
 // Pinned, by a CPU that need not run in the address space, and read through the kernel's mapping.
 void access_pinned(unsigned me, struct slot *s, unsigned page);
+// Fork a space, and see what the child has of its slots.
+void access_child(unsigned space);
 void accesses_reset(unsigned slot);
 
 // ---- operations.c -------------------------------------------------------------------------------
@@ -94,7 +97,11 @@ enum operation {
 void operate(unsigned me, struct slot *s);
 void slot_map(struct slot *s); // all of it, and its aliases
 
-// ---- first_touch.c: all CPUs, in mm -------------------------------------------------------------
+// ---- All CPUs, in mm: first_touch.c, duels.c, forks.c -------------------------------------------
 void run_first_touch(unsigned me, struct mm *mm, unsigned long rounds);
+void run_duels(unsigned me, struct mm *mm, unsigned long rounds);
+void run_forks(unsigned me, struct mm *mm, unsigned long sessions);
+// What the knob "audit" says of a space in which nobody faults and nothing is wrong.
+#define AUDIT_QUIET "wrong 0\nstray_tables 0\nanon_off 0\nfile_off 0\ntables_off 0\n"
 
 #endif

@@ -39,8 +39,8 @@ void *host_map(size_t bytes);   // zeroes
 struct soft_cpu;
 void host_set_cpu(struct soft_cpu *c);
 void host_progress(void); // who does not call it for long hangs, and is aborted
-void host_start_clock(void);
-bool host_time_is_up(void); // threads: SECONDS have passed since then
+void host_start_clock(unsigned percent);
+bool host_time_is_up(void); // threads: so much of SECONDS has passed since then
 uint64_t host_seed(void);   // SEED of the environment or the clock; printed
 unsigned long host_option(const char *name, unsigned long otherwise);
 

@@ -8,7 +8,7 @@
 // Any CPU may access any slot at any time. One CPU at a time changes a slot's mappings, one at a
 // time its file.
 //
-// Before that, first_touch.c has its turn.
+// Before that, first_touch.c, duels.c and forks.c have their turns.
 //
 // At the end mm/audit.c looks at all entries and counters; then everything is unmapped and nothing
 // may be left: frames, tables, VMAs, tree nodes, references on files.
@@ -144,9 +144,7 @@ static void audit(unsigned n, bool quiet)
     char text[256];
     use_space(n);
     soft_knob_read("audit", text, sizeof(text));
-    bool good = quiet ? strcmp(text, "wrong 0\nstray_tables 0\nanon_off 0\nfile_off 0\n"
-                                     "tables_off 0\n") == 0
-                      : strncmp(text, "wrong 0\n", 8) == 0;
+    bool good = quiet ? strcmp(text, AUDIT_QUIET) == 0 : strncmp(text, "wrong 0\n", 8) == 0;
     if (!good) {
         panic("audit of space %u:\n%s", n, text);
     }
@@ -163,7 +161,8 @@ static void draw_swarm(void)
     swarm = (struct swarm){.first = soft_below(NR_SLOTS),
                            .nr_slots = 1u << soft_below(5),
                            .operations = soft_below(3) ? soft_below(1u << NR_OPERATIONS) : ~0u,
-                           .operate_in = 1 + soft_below(4)};
+                           .operate_in = 1 + soft_below(4),
+                           .fork_in = soft_below(2) * 100};
     if (swarm.operations & 1u << OP_UNMAP) {
         swarm.operations |= 1u << OP_MAP;
     }
@@ -200,6 +199,9 @@ static void run(unsigned me)
         }
         if (soft_below(8) == 0) {
             access_pinned(me, s, page);
+        }
+        if (swarm.fork_in && soft_below(swarm.fork_in) == 0) {
+            access_child(soft_below(NR_SPACES));
         }
         if (soft_below(1000) == 0) {
             audit(soft_below(NR_SPACES), false);
@@ -252,6 +254,15 @@ static void check_stock(const struct baseline *before, const char *name)
           (unsigned long)b.free, (unsigned long)before->free, b.tables, b.vmas, b.nodes);
 }
 
+static void start_clock(unsigned me, unsigned percent)
+{
+    soft_barrier();
+    if (me == 0) {
+        host_start_clock(percent);
+    }
+    soft_barrier();
+}
+
 static void run_scheme(unsigned me, const struct mm_scheme *with)
 {
     static struct baseline before;
@@ -264,10 +275,14 @@ static void run_scheme(unsigned me, const struct mm_scheme *with)
         for (unsigned i = 0; i < NR_SLOTS; i++) {
             slot_start(&slots[i], i);
         }
-        host_start_clock();
     }
-    soft_barrier();
+    start_clock(me, 15);
     run_first_touch(me, space[0], min(rounds / 8, 600ul));
+    start_clock(me, 15);
+    run_duels(me, space[0], min(rounds / 16, 250ul));
+    start_clock(me, 20);
+    run_forks(me, space[0], min(rounds / 32, 120ul));
+    start_clock(me, 50);
     run(me);
     mm_activate(NULL);
     soft_barrier();

@@ -192,7 +192,7 @@ static void cpu_main(unsigned n)
         for (unsigned i = 0; i < 2 * PLACES; i++) {
             store_seq(&place[i], thing_new());
         }
-        host_start_clock();
+        host_start_clock(100);
         store_seq(&ready, true);
     }
     while (!load_seq(&ready)) {
