@@ -202,7 +202,10 @@ static void test_publication(void **state)
 //
 // The writer maps new objects over spans of any length, unmaps only outside the middle, and frees
 // an object by RCU when its last cell is gone. Entries are checked for life, and for what they
-// claim.
+// claim; and between two stores, when the oracle stands still, they must be the oracle's.
+//
+// The second time each allocation of each store fails once before it is made. The writer then finds
+// the whole tree as it was, while the readers go on.
 
 enum {
     CELLS = 1500,
@@ -210,6 +213,7 @@ enum {
     ALWAYS_TO = 1000,
     READERS = 3,
     STORES = 40000,
+    STORES_FAILING = 200,
     MAGIC = 0x600d600d,
 };
 
@@ -222,8 +226,14 @@ struct thing {
 
 static struct kmem_cache *thing_cache;
 static atomic_bool stop;
-static atomic_ulong nr_rounds;
+static atomic_ulong nr_rounds, nr_compared;
 static u64 always_from, always_to;
+static bool failing;
+static unsigned long nr_failures;
+
+// What the oracle says, for readers; odd: a store is on its way.
+static _Atomic(void *) cell[CELLS];
+static atomic_ulong version;
 
 static void thing_free_rcu(struct rcu_head *head)
 {
@@ -260,6 +270,21 @@ static void read_once(u64 *rnd)
     thing_check(t, start, start, end);
 }
 
+// True if the oracle stood still.
+static bool compare_once(u64 *rnd)
+{
+    unsigned i = (unsigned)(shim_random(rnd) % CELLS);
+    u64 was = load_seq(&version);
+    void *is = mt_find_rcu(&tree, orc.addr[i], NULL, NULL);
+    void *want = load_acquire(&cell[i]); // pairs with thing_store, as the next
+
+    if (was % 2 != 0 || load_seq(&version) != was) {
+        return false;
+    }
+    assert(is == want);
+    return true;
+}
+
 // Through the middle and back, never meeting a hole.
 static void walk_once(void)
 {
@@ -278,10 +303,11 @@ static void walk_once(void)
 
 static void *reader_main(void *arg)
 {
-    u64 n, rnd = seed + (uintptr_t)arg;
+    u64 n, compared = 0, rnd = seed + (uintptr_t)arg;
 
     for (n = 0; !load_relaxed(&stop); n++) {
         rcu_read_lock();
+        compared += compare_once(&rnd);
         if (n % 64 == 0) {
             walk_once();
         } else {
@@ -290,7 +316,31 @@ static void *reader_main(void *arg)
         rcu_read_unlock();
     }
     atomic_fetch_add(&nr_rounds, n);
+    atomic_fetch_add(&nr_compared, compared);
     return NULL;
+}
+
+// mt_prepare with its first, its second... allocation failing, until it needs no more.
+static void fail_each_allocation(void)
+{
+    struct maple_prealloc pre;
+    bool failed = true;
+
+    for (unsigned long nth = 1; failed; nth++) {
+        mt_drain_local(); // nothing in reserve
+        shim_alloc_fail_nth(nth);
+        int err = mt_prepare(&tree, &pre, 1);
+        failed = shim_alloc_failed();
+        shim_alloc_fail_nth(0);
+        assert_int_equal(err, failed ? -ENOMEM : 0);
+        if (failed) {
+            assert_true(pre.free == NULL && pre.nr == 0);
+            oracle_check_all(&orc, &tree);
+            nr_failures++;
+        } else {
+            mt_unprepare(&pre);
+        }
+    }
 }
 
 static void thing_store(unsigned from, unsigned to, bool erase)
@@ -302,7 +352,15 @@ static void thing_store(unsigned from, unsigned to, bool erase)
     if (t != NULL) {
         *t = (struct thing){orc.addr[from], orc.addr[to], MAGIC, to - from, {NULL, NULL}};
     }
+    if (failing) {
+        fail_each_allocation();
+    }
+    fetch_add_seq(&version, 1);
     both_store(&orc, &tree, from, to, t);
+    for (unsigned i = from; i < to; i++) {
+        store_release(&cell[i], t);
+    }
+    fetch_add_seq(&version, 1);
     for (unsigned i = from; i < to; i++) {
         struct thing *o = old[i];
 
@@ -332,21 +390,22 @@ static void writer_step(void)
     thing_store(from, to, kind % 3 == 0 && (to <= ALWAYS_FROM || from >= ALWAYS_TO));
 }
 
-static void test_readers(void **state)
+static void write_and_read(unsigned stores)
 {
     pthread_t thread[READERS];
 
-    (void)state;
     begin(CELLS, true);
     shim_rcu_eager(true);
-    thing_cache = kmem_cache_create("thing", sizeof(struct thing), 0);
+    store_relaxed(&stop, false);
+    store_relaxed(&nr_rounds, 0);
+    store_relaxed(&nr_compared, 0);
     always_from = orc.addr[ALWAYS_FROM];
     always_to = orc.addr[ALWAYS_TO];
     thing_store(ALWAYS_FROM, ALWAYS_TO, false);
     for (uintptr_t i = 0; i < READERS; i++) {
         assert(pthread_create(&thread[i], NULL, reader_main, (void *)i) == 0);
     }
-    for (unsigned op = 0; op < STORES * shim_times(); op++) {
+    for (unsigned op = 0; op < stores; op++) {
         writer_step();
         if (op % 1024 == 0) {
             oracle_check_all(&orc, &tree);
@@ -356,14 +415,29 @@ static void test_readers(void **state)
     for (unsigned i = 0; i < READERS; i++) {
         pthread_join(thread[i], NULL);
     }
-    print_message("# %lu rounds of readers beside %u stores\n", load_relaxed(&nr_rounds),
-                  STORES * shim_times());
-    assert_true(load_relaxed(&nr_rounds) > 0);
+    print_message("# %lu rounds of readers, %lu at rest, beside %u stores, %lu failures\n",
+                  load_relaxed(&nr_rounds), load_relaxed(&nr_compared), stores, nr_failures);
+    assert_true(load_relaxed(&nr_rounds) > 0 && load_relaxed(&nr_compared) > 0);
+    failing = false;
     oracle_check_all(&orc, &tree);
     thing_store(0, CELLS, true);
     rcu_barrier();
     assert_int_equal(kmem_cache_nr_used(thing_cache), 0);
     finish();
+}
+
+static void test_readers(void **state)
+{
+    (void)state;
+    write_and_read(STORES * shim_times());
+}
+
+static void test_readers_no_memory(void **state)
+{
+    (void)state;
+    failing = true;
+    write_and_read(STORES_FAILING * shim_times());
+    assert_true(nr_failures > STORES_FAILING);
 }
 
 int main(void)
@@ -372,9 +446,11 @@ int main(void)
         cmocka_unit_test(test_one_word),
         cmocka_unit_test(test_publication),
         cmocka_unit_test(test_readers),
+        cmocka_unit_test(test_readers_no_memory),
     };
 
     seed = shim_seed();
+    thing_cache = kmem_cache_create("thing", sizeof(struct thing), 0);
     maple_init();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
