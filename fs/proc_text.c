@@ -4,6 +4,7 @@
 // process that is gone the files are empty. Figures Faultline does not keep are what Linux shows
 // where it has no such thing: 0, and -1 for a terminal that is none.
 #include <arch/uaccess.h>
+#include <jobctl.h>
 #include <k/printk.h>
 #include <k/string.h>
 #include <mm.h>
@@ -162,6 +163,8 @@ struct look {
     struct task_look t;
     struct mm_usage mm;
     struct proc_usage usage;
+    u64 tty_rdev; // of the controlling terminal, 0: none
+    s32 tty_fg;   // its foreground group
     bool has_mm;
     vaddr_t brk_start;
 };
@@ -179,6 +182,7 @@ static struct look *look_take(const struct inode *i)
     if (l) {
         process_look(p, &l->p);
         process_usage(p, &l->usage);
+        job_tty_look(p, &l->tty_rdev, &l->tty_fg);
     }
     if (mm) {
         struct file *exe = process_get_exe(p);
@@ -343,11 +347,11 @@ static size_t stat_text(const struct look *l, const struct inode *i, char *buf, 
     bool one = tid_of(i);
     const struct process_look *p = &l->p;
     u64 rss = (u64)(l->mm.anon + l->mm.file);
-    size_t n =
-        text_add(buf, size, 0, "%d (%s) %c %d %d %d 0 -1 0 %lu %lu %lu %lu ",
-                 one ? tid_of(i) : p->pid, l->t.name, l->t.state, p->ppid, p->pgid, p->sid,
-                 (unsigned long)l->usage.minor_faults, (unsigned long)p->child_usage.minor_faults,
-                 (unsigned long)l->usage.major_faults, (unsigned long)p->child_usage.major_faults);
+    size_t n = text_add(
+        buf, size, 0, "%d (%s) %c %d %d %d %d %d 0 %lu %lu %lu %lu ", one ? tid_of(i) : p->pid,
+        l->t.name, l->t.state, p->ppid, p->pgid, p->sid, (s32)l->tty_rdev, l->tty_fg,
+        (unsigned long)l->usage.minor_faults, (unsigned long)p->child_usage.minor_faults,
+        (unsigned long)l->usage.major_faults, (unsigned long)p->child_usage.major_faults);
     n = text_add(buf, size, n, "%lu %lu %lu %lu %d %d %u 0 %lu %lu %lu %lu ",
                  (unsigned long)((one ? l->t.user_ns : p->user_ns) / TICK_NS),
                  (unsigned long)((one ? l->t.kernel_ns : p->kernel_ns) / TICK_NS),

@@ -15,15 +15,18 @@
 // both, so that either half may read them. in_lock is outside, because what arrives is echoed.
 // Neither is held over user memory or while waiting for the other end.
 //
-// A hang-up counts nr_hangups up. Files opened before it read an end of file, and -EIO from
-// everything else; new ones are fine. `gone` means the same for ever, to all.
+// A hang-up (the end of the session's leader, vhangup) counts nr_hangups up. Files opened before it
+// read an end of file, and -EIO from everything else; new ones are fine, and so is /dev/console, on
+// which the next login is to be asked for. `gone` means the same for ever, to all.
 //
 // Rejected: the discipline at the reader's end, as the console did it before. A ^C must arrive
 // while nobody reads.
 #include <arch/time.h>
 #include <arch/uaccess.h>
 #include <k/string.h>
+#include <proc.h>
 #include <signal.h>
+#include <syscalls.h>
 #include <tty.h>
 #include "fs_priv.h"
 
@@ -43,7 +46,7 @@ void tty_init(struct tty *t, const struct tty_driver *drv, u64 rdev, u32 cflag)
         [VMIN] = 1,      [VSTART] = 17,  [VSTOP] = 19,   [VSUSP] = 26, [VREPRINT] = 18,
         [VDISCARD] = 15, [VWERASE] = 23, [VLNEXT] = 22};
     t->drv = drv;
-    t->rdev = rdev;
+    t->job.rdev = rdev;
     store_relaxed(&t->ref, 1);
     mutex_init(&t->in_lock, RANK_TTY_IN);
     mutex_init(&t->out_lock, RANK_TTY_OUT);
@@ -82,10 +85,10 @@ static void wake_everybody(struct tty *t)
     waitq_wake_all(&t->typists);
 }
 
-void tty_hangup(struct tty *t)
+void tty_hangup(struct tty *t, bool leader_gone)
 {
     fetch_add_seq(&t->nr_hangups, 1); // pairs with file_is_dead in the waiters' conditions
-    job_tty_hangup(&t->job);
+    job_tty_hangup(&t->job, leader_gone);
     tty_stop(t, false);
     tty_drain_and_flush(t, true, true);
     wake_everybody(t);
@@ -137,7 +140,8 @@ struct tty *tty_of_file(struct file *f)
 
 static bool file_is_dead(const struct tty_open *o)
 {
-    return load_acquire(&o->tty->gone) || load_acquire(&o->tty->nr_hangups) != o->hangups;
+    return load_acquire(&o->tty->gone) ||
+           (!o->console && load_acquire(&o->tty->nr_hangups) != o->hangups);
 }
 
 // --- Reading
@@ -198,11 +202,11 @@ static int wait_more(struct file *f, struct tty_open *o, const struct patience *
     if (done && (p->lines || done >= p->min)) {
         return 0;
     }
-    if (load_relaxed(&f->flags) & O_NONBLOCK) {
-        return done ? 0 : -EAGAIN;
-    }
     if (once && (done || p->gap_ns == 0)) {
         return 0;
+    }
+    if (load_relaxed(&f->flags) & O_NONBLOCK) {
+        return done ? 0 : -EAGAIN;
     }
     bool timed = p->gap_ns && (once || done);
     int r = wait_input(o, 1, timed ? clock_ns() + p->gap_ns : TIME_NEVER);
@@ -348,6 +352,18 @@ const struct file_ops tty_fops = {
     .release = tty_release,
     .stream = true,
 };
+
+// Hang the caller's terminal up; vhangup(2).
+s64 sys_vhangup(const u64 *a)
+{
+    struct job_tty *j = current_has_cap(CAP_SYS_TTY_CONFIG) ? job_tty_current() : NULL;
+    (void)a;
+    if (j) {
+        tty_hangup(container_of(j, struct tty, job), false);
+        tty_put(container_of(j, struct tty, job));
+    }
+    return current_has_cap(CAP_SYS_TTY_CONFIG) ? 0 : -EPERM;
+}
 
 // /dev/tty: the controlling terminal of whoever opens it.
 static int current_open(struct inode *i, struct file *f)

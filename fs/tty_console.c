@@ -164,6 +164,13 @@ static void console_get(struct job_tty *j)
     tty_get(container_of(j, struct tty, job));
 }
 
+static void console_leader_gone(struct job_tty *j)
+{
+    struct tty *t = container_of(j, struct tty, job);
+    tty_hangup(t, true);
+    tty_put(t);
+}
+
 void tty_consoles_init(void)
 {
     int err = uart_start_input(&uart_console);
@@ -173,6 +180,7 @@ void tty_consoles_init(void)
     tty_init(&serial, &serial_driver, RDEV_SERIAL, B115200 | CS8 | CREAD | HUPCL | CLOCAL);
     tty_init(&screen, &screen_driver, RDEV_SCREEN, B38400 | CS8 | CREAD | HUPCL);
     serial.job.get = screen.job.get = console_get;
+    serial.job.leader_gone = screen.job.leader_gone = console_leader_gone;
     screen.termios.iflag |= IUTF8;
     screen_size(&screen.winsize.row, &screen.winsize.col);
     bool started = kthread_create("ttyS0", serial_thread, NULL);

@@ -306,8 +306,9 @@ static s64 queue_ioctl(struct tty *t, unsigned cmd, u64 arg)
 s64 tty_ioctl_common(struct tty *t, struct file *f, unsigned cmd, u64 arg)
 {
     s64 r = changes_terminal(cmd) ? job_tty_may(&t->job, SIGTTOU) : 0;
+    bool master = tty_of_file(f) != t; // it may ask about any session
     if (r) {
-        return r;
+        return r == -EIO && cmd == TIOCSPGRP ? -ENOTTY : r;
     }
     switch (cmd) {
     case TIOCSCTTY:
@@ -318,11 +319,11 @@ s64 tty_ioctl_common(struct tty *t, struct file *f, unsigned cmd, u64 arg)
     case TIOCNOTTY:
         return job_tty_release(&t->job);
     case TIOCGPGRP:
-        return numbered(arg, job_tty_fg(&t->job));
+        return numbered(arg, job_tty_fg(&t->job, master));
     case TIOCSPGRP:
         return pgrp_set(t, arg);
     case TIOCGSID:
-        return numbered(arg, job_tty_sid(&t->job));
+        return numbered(arg, job_tty_sid(&t->job, master));
     case TIOCEXCL:
     case TIOCNXCL:
         store_relaxed(&t->exclusive, cmd == TIOCEXCL);
@@ -330,7 +331,7 @@ s64 tty_ioctl_common(struct tty *t, struct file *f, unsigned cmd, u64 arg)
     case TIOCGEXCL:
         return put_s32(arg, load_relaxed(&t->exclusive));
     case TIOCVHANGUP:
-        tty_hangup(t);
+        tty_hangup(t, false);
         return 0;
     case TIOCSTI: // pretending to type into somebody's shell: Linux has it off by default
         return -EIO;
@@ -339,7 +340,7 @@ s64 tty_ioctl_common(struct tty *t, struct file *f, unsigned cmd, u64 arg)
     case TIOCSETD:
         return syscall_missing("ioctl: TIOCSETD, other line disciplines", -EINVAL);
     case TIOCGDEV:
-        return put_s32(arg, (s32)t->rdev);
+        return put_s32(arg, (s32)t->job.rdev);
     default:
         r = t->drv->ioctl ? t->drv->ioctl(t, cmd, arg) : -ENOTTY;
         return r == -ENOTTY ? queue_ioctl(t, cmd, arg) : r;

@@ -152,7 +152,8 @@ static void echo_wiped(struct tty *t, unsigned nr, bool blank)
     }
 }
 
-// Take one character off and show that; shown: what the key that did it echoes without ECHOE.
+// Take one character off and show that; which: the key that did it. It looks at the whole line, and
+// who erases many of a long one takes as many looks.
 static void erase_one(struct tty *t, enum termios_cc which)
 {
     u32 start = t->head - 1;
@@ -160,6 +161,7 @@ static void erase_one(struct tty *t, enum termios_cc which)
         start--;
     }
     u8 c = (u8)*cell_at(t, start);
+    cond_resched();
     unsigned from = column_of(t, start), to = column_of(t, t->head);
     u32 end = t->head;
     t->head = start;
@@ -225,6 +227,7 @@ static void reprint(struct tty *t)
     t->line_column = 0;
     for (u32 i = t->line; i != t->head; i++) {
         tty_echo_visible(t, (u8)*cell_at(t, i));
+        cond_resched();
     }
 }
 
@@ -422,6 +425,7 @@ size_t tty_receive(struct tty *t, const u8 *buf, size_t n)
     mutex_lock(&t->in_lock);
     while (done < n && has_room_locked(t)) {
         receive_byte(t, buf[done++]);
+        cond_resched();
     }
     tty_echo_commit(t);
     tty_publish_locked(t);

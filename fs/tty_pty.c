@@ -35,17 +35,17 @@
 #define PTY_CFLAG    (B38400 | CS8 | CREAD)
 
 struct pty {
-    struct tty tty;           // the slave
-    unsigned number;          // [I]
-    struct inode *inode;      // [I] in devpts; the table's reference
-    atomic_bool locked;       // [a] TIOCSPTLCK: the slave cannot be opened
-    atomic_bool slave_closed; // [a] all slave files were closed, for now
-    atomic_bool packet;       // [a] TIOCPKT
-    atomic_uint pkt;          // [a] TIOCPKT_* not yet read; written under [o]
-    atomic_uint r_head;       // [a] of ring, free-running; written under [o]
-    atomic_uint r_tail;       // [a]
-    struct waitq readers;     // of the master
-    u8 ring[PTY_RING];        // [o] [r_tail, r_head)
+    struct tty tty;       // the slave
+    unsigned number;      // [I]
+    struct inode *inode;  // [I] in devpts; the table's reference
+    atomic_bool locked;   // [a] TIOCSPTLCK: the slave cannot be opened
+    atomic_bool opened;   // [a] the slave was open once
+    atomic_bool packet;   // [a] TIOCPKT
+    atomic_uint pkt;      // [a] TIOCPKT_* not yet read; written under [o]
+    atomic_uint r_head;   // [a] of ring, free-running; written under [o]
+    atomic_uint r_tail;   // [a]
+    struct waitq readers; // of the master
+    u8 ring[PTY_RING];    // [o] [r_tail, r_head)
 };
 
 static struct mutex pty_lock = MUTEX_INIT(pty_lock, RANK_SLEEP_MISC);
@@ -59,7 +59,16 @@ static struct pty *pty_of(struct tty *t)
 
 static u32 ring_used(struct pty *p)
 {
-    return load_acquire(&p->r_head) - load_acquire(&p->r_tail);
+    // The tail first: it never passes a head that is read later. Not locked, the look may mix two
+    // states.
+    u32 tail = load_acquire(&p->r_tail);
+    return min(load_acquire(&p->r_head) - tail, PTY_RING);
+}
+
+// All slave files are closed, for now; not before the first one was opened.
+static bool slave_closed(struct pty *p)
+{
+    return load_acquire(&p->opened) && load_acquire(&p->tty.nr_open) == 0;
 }
 
 // --- The slave's device
@@ -104,9 +113,7 @@ static void pty_event(struct tty *t, unsigned pkt)
 
 static void pty_last_close(struct tty *t)
 {
-    struct pty *p = pty_of(t);
-    store_release(&p->slave_closed, true); // pairs with the master's waits
-    waitq_wake_all(&p->readers);
+    waitq_wake_all(&pty_of(t)->readers);
 }
 
 static void pty_free(struct tty *t)
@@ -149,8 +156,11 @@ static int slave_open(struct inode *i, struct file *f)
         tty_put(&p->tty);
         return -EIO;
     }
-    store_release(&p->slave_closed, false);
-    return tty_open_file(&p->tty, f, false);
+    int err = tty_open_file(&p->tty, f, false);
+    if (!err) {
+        store_release(&p->opened, true); // after nr_open: pairs with slave_closed
+    }
+    return err;
 }
 
 static const struct file_ops slave_fops = {.open = slave_open};
@@ -159,7 +169,7 @@ static const struct file_ops slave_fops = {.open = slave_open};
 
 static bool master_may_read(struct pty *p)
 {
-    return ring_used(p) || load_acquire(&p->pkt) || load_acquire(&p->slave_closed);
+    return ring_used(p) || load_acquire(&p->pkt) || slave_closed(p);
 }
 
 // Some of the output, or with TIOCPKT a byte that says what follows. 0: nothing there.
@@ -193,7 +203,7 @@ static ssize_t master_read(struct file *f, void *user, size_t n, u64 *pos)
     size_t done = 0;
     (void)pos;
     while (done < n) {
-        bool closed = load_acquire(&p->slave_closed); // before the look at the bytes
+        bool closed = slave_closed(p); // before the look at the bytes
         size_t some =
             done && load_relaxed(&p->packet) ? 0 : master_take(p, buf, min(n - done, sizeof(buf)));
         if (arch_copy_to_user((u8 *)user + done, buf, some)) {
@@ -263,7 +273,7 @@ static unsigned master_poll(struct file *f, struct pollq *pt)
         poll_wait(pt, &p->readers);
         poll_wait(pt, &p->tty.typists);
     }
-    if (load_acquire(&p->slave_closed)) {
+    if (slave_closed(p)) {
         events |= POLLHUP;
     }
     if (load_acquire(&p->pkt)) {
@@ -361,7 +371,7 @@ static void master_release(struct file *f)
     mutex_unlock(&pty_lock);
     store_release(&p->tty.gone, true); // pairs with file_is_dead
     store_relaxed(&p->inode->nlink, 0);
-    tty_hangup(&p->tty);
+    tty_hangup(&p->tty, false);
     inode_put(p->inode);
     tty_put(&p->tty);
 }
@@ -385,7 +395,7 @@ static int pty_number(struct pty *p)
         if (!ptys[i]) {
             p->number = i;
             p->inode->data = i;
-            p->inode->rdev = p->tty.rdev = makedev(PTY_MAJOR, i);
+            p->inode->rdev = p->tty.job.rdev = makedev(PTY_MAJOR, i);
             ptys[i] = p;
             err = 0;
         }

@@ -14,7 +14,7 @@
 //   ^C ^\ ^Z    job_tty_signal(j, SIGINT...), from thread context (never from an interrupt)
 //   resize      job_tty_signal(j, SIGWINCH)
 //   /dev/tty    job_tty_current()
-//   hang-up     job_tty_hangup(j): the line is gone, the pty's master was closed
+//   hang-up     job_tty_hangup(j, false): the line is gone, the pty's master was closed
 //   last close  job_tty_drop(j) before the memory goes
 #ifndef JOBCTL_H
 #define JOBCTL_H
@@ -28,9 +28,13 @@ struct pgrp;
 struct job_tty {
     struct session *session; // [H] NULL: controls none
     struct pgrp *fg;         // [H] counted; NULL: none
+    u64 rdev;                // [I] the device's number, for /proc
     // Count one more use of the terminal; table lock held: no sleep, no lock of a lower rank. It is
     // for job_tty_current: the caller there drops the use again.
     void (*get)(struct job_tty *j);
+    // The leader of its session has ended: hang the line up, and drop a use that get() counted.
+    // Thread context, no lock held. NULL: the line stays up (a pty, whose end is its master's).
+    void (*leader_gone)(struct job_tty *j);
 };
 
 // All may be called from thread context with no spinlock held; none sleeps for long.
@@ -42,9 +46,9 @@ int job_tty_acquire(struct job_tty *j, bool steal);
 // TIOCNOTTY: the caller's session gives it up. A leader: SIGHUP and SIGCONT to the foreground
 // group. -ENOTTY: it is not the caller's controlling terminal.
 int job_tty_release(struct job_tty *j);
-// The line is gone: SIGHUP and SIGCONT to the session's leader and to the foreground group; it
-// controls no session afterwards.
-void job_tty_hangup(struct job_tty *j);
+// The line is gone: SIGHUP and SIGCONT to the session's leader; it controls no session afterwards.
+// The foreground group hears of it when the leader ends, or (leader_gone) now: SIGHUP.
+void job_tty_hangup(struct job_tty *j, bool leader_gone);
 // It controls nothing any more, and nobody is told.
 void job_tty_drop(struct job_tty *j);
 
@@ -61,12 +65,16 @@ int job_tty_may(struct job_tty *j, int sig);
 // The keyboard: SI_KERNEL to each process of the foreground group.
 void job_tty_signal(struct job_tty *j, int sig);
 
-// TIOCGPGRP: the number of the foreground group, 0: none. -ENOTTY: not the caller's terminal.
-s32 job_tty_fg(struct job_tty *j);
+// TIOCGPGRP: the number of the foreground group, 0: none. -ENOTTY: not the caller's terminal,
+// unless any one will do (on the master of a pty).
+s32 job_tty_fg(struct job_tty *j, bool any);
 // TIOCSPGRP, after job_tty_may(j, SIGTTOU). -ENOTTY (not the caller's), -EINVAL (negative), -ESRCH
 // (no such group), -EPERM (in another session).
 int job_tty_set_fg(struct job_tty *j, s32 pgid);
-// TIOCGSID: the session's number; -ENOTTY.
-s32 job_tty_sid(struct job_tty *j);
+// TIOCGSID: the session's number; -ENOTTY as above, or if it controls none.
+s32 job_tty_sid(struct job_tty *j, bool any);
+// For /proc: the device's number and the foreground group of p's controlling terminal; 0 and -1:
+// p has none.
+void job_tty_look(const struct process *p, u64 *rdev, s32 *fg);
 
 #endif

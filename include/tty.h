@@ -35,7 +35,6 @@ struct tty_driver {
 struct tty {
     struct job_tty job;
     const struct tty_driver *drv; // [I]
-    u64 rdev;                     // [I]
     atomic_int ref;               // [a] files, the device's own use, job_tty_current's
     atomic_int nr_open;           // [a] files
     atomic_uint nr_hangups;       // [a] a file opened before the last one is dead
@@ -79,8 +78,9 @@ size_t tty_receive(struct tty *t, const u8 *buf, size_t n);
 bool tty_has_room(struct tty *t);
 // The device takes bytes again. Thread context, out_lock not held.
 void tty_wake_writers(struct tty *t);
-// The line is gone: files open now are dead, SIGHUP. Thread context, no lock held.
-void tty_hangup(struct tty *t);
+// The line is gone: files open now are dead (but for the console's), SIGHUP. leader_gone: because
+// of the end of the session's leader. Thread context, no lock held.
+void tty_hangup(struct tty *t, bool leader_gone);
 void tty_set_winsize(struct tty *t, const struct uapi_winsize *w); // SIGWINCH if it is another
 
 // --- Files on terminals (fs/tty.c)

@@ -85,6 +85,7 @@ static void process_release(struct process *p)
     if (exe) {
         program_put(exe);
     }
+    jobctl_leader_ends();
 }
 
 static noreturn_fn void machine_end(int status)

@@ -264,7 +264,6 @@ void family_process_ended_locked(struct process *p, struct sigqueue **q)
         return; // the machine ends
     }
     orphans_locked(p);
-    jobctl_leader_ended_locked(p);
     jobctl_ended_locked(p, p->parent);
     if (p->stray) {
         family_reap_locked(p);

@@ -72,6 +72,7 @@ static void session_init_locked(struct session *s, s32 id)
     s->id = id;
     s->ref = 0;
     s->tty = NULL;
+    s->hung_fg = NULL;
     list_add_tail(&session_hash[(u32)id % NUMBER_BUCKETS], &s->hash_link);
 }
 
@@ -98,9 +99,7 @@ void pgrp_put_locked(struct pgrp *g)
     }
     if (--s->ref == 0) {
         list_del(&s->hash_link);
-        if (s->tty) { // the leader's end has taken it away before
-            s->tty->session = NULL;
-        }
+        assert(!s->tty && !s->hung_fg); // the leader's end has taken them away
         if (s != &first_session) {
             kfree(s);
         }

@@ -7,9 +7,10 @@
 #include "proc_priv.h"
 
 struct session {
-    s32 id;                // [I] the pid of who made it
-    unsigned ref;          // [H] groups
-    struct job_tty *tty;   // [H] the controlling terminal, NULL: none
+    s32 id;               // [I] the pid of who made it
+    unsigned ref;         // [H] groups
+    struct job_tty *tty;  // [H] the controlling terminal, NULL: none
+    struct pgrp *hung_fg; // [H] counted; after a hang-up, until the leader ends: the foreground was
     struct list hash_link; // [H]
 };
 

@@ -5,9 +5,16 @@
 // under the table lock, so a terminal never points at a session that is gone, and a session never
 // at a terminal whose memory is: job_tty_drop() comes before that is freed.
 //
-// When the leader ends, the foreground group is sent SIGHUP and SIGCONT, and the terminal is free
-// for a new session. Linux also hangs the line up, so that what others still hold open of it
-// fails; here it goes on working for them.
+// Who is told is POSIX's general idea in Linux's words (setsid(2), credentials(7), and tried out):
+//
+//     what happens                       leader             foreground group
+//     the line hangs up                  SIGHUP, SIGCONT    the same when the leader ends
+//     the leader gives it up             -                  SIGHUP, SIGCONT
+//     the leader ends, a pty             -                  SIGHUP
+//     the leader ends, another device    -                  SIGHUP; and the line hangs up: what is
+//                                                           open of it reads its end
+//
+// Whether stopped groups are continued is the orphans' affair, who become so by the same end.
 #include <k/assert.h>
 #include <k/errno.h>
 #include <proc.h>
@@ -15,33 +22,37 @@
 
 #include "jobctl_priv.h"
 
-static void fg_set_locked(struct job_tty *j, struct pgrp *g)
+static void pgrp_set_locked(struct pgrp **at, struct pgrp *g)
 {
-    struct pgrp *old = j->fg;
+    struct pgrp *old = *at;
 
     if (g) {
         g->ref++;
     }
-    j->fg = g;
+    *at = g;
     if (old) {
         pgrp_put_locked(old);
     }
 }
 
-// Both directions are cleared. tell: the foreground group hears of it.
-static void detach_locked(struct job_tty *j, bool tell)
+// Both directions are cleared.
+static void detach_locked(struct job_tty *j)
 {
-    struct pgrp *fg = j->fg;
-
     if (j->session) {
         j->session->tty = NULL;
         j->session = NULL;
     }
-    if (fg && tell) {
+    pgrp_set_locked(&j->fg, NULL);
+}
+
+static void fg_tell_locked(struct pgrp *fg, bool and_continue)
+{
+    if (fg) {
         pgrp_signal_locked(fg, SIGHUP);
+    }
+    if (fg && and_continue) {
         pgrp_signal_locked(fg, SIGCONT);
     }
-    fg_set_locked(j, NULL);
 }
 
 static struct session *own_session_locked(void)
@@ -65,10 +76,10 @@ int job_tty_acquire(struct job_tty *j, bool steal)
     if (leads_session(p) && s->tty == j) {
         err = 0;
     } else if (leads_session(p) && !s->tty && (!j->session || steal)) {
-        detach_locked(j, false);
+        detach_locked(j);
         j->session = s;
         s->tty = j;
-        fg_set_locked(j, p->pgrp);
+        pgrp_set_locked(&j->fg, p->pgrp);
         err = 0;
     }
     spin_unlock(&proc_table_lock);
@@ -84,7 +95,8 @@ int job_tty_release(struct job_tty *j)
         // A member that is not the leader only loses its own way to the terminal on Linux. Here
         // the terminal belongs to the session as a whole, and stays.
         if (leads_session(current_process())) {
-            detach_locked(j, true);
+            fg_tell_locked(j->fg, true);
+            detach_locked(j);
         }
         err = 0;
     }
@@ -92,41 +104,65 @@ int job_tty_release(struct job_tty *j)
     return err;
 }
 
-void job_tty_hangup(struct job_tty *j)
+static void leader_tell_locked(struct session *s, int sig)
 {
-    struct process *leader;
+    struct process *leader = process_find_locked(s->id);
+    struct ksiginfo info = {.signo = sig, .code = SI_KERNEL};
+    struct sigqueue *none = NULL;
 
-    spin_lock(&proc_table_lock);
-    leader = j->session ? process_find_locked(j->session->id) : NULL;
-    if (leader && leader->pgrp && leader->pgrp != j->fg) {
-        for (int i = 0; i < 2; i++) {
-            struct ksiginfo info = {.signo = i ? SIGCONT : SIGHUP, .code = SI_KERNEL};
-            struct sigqueue *none = NULL;
-
-            spin_lock(&leader->lock);
-            signal_send_locked(leader, NULL, &info, &none);
-            spin_unlock(&leader->lock);
-        }
+    if (leader) {
+        spin_lock(&leader->lock);
+        signal_send_locked(leader, NULL, &info, &none);
+        spin_unlock(&leader->lock);
     }
-    detach_locked(j, true);
+}
+
+void job_tty_hangup(struct job_tty *j, bool leader_gone)
+{
+    spin_lock(&proc_table_lock);
+    if (leader_gone && j->session == own_session_locked()) { // nobody has stolen it meanwhile
+        fg_tell_locked(j->fg, false);
+    } else if (j->session) {
+        leader_tell_locked(j->session, SIGHUP);
+        leader_tell_locked(j->session, SIGCONT);
+        pgrp_set_locked(&j->session->hung_fg, j->fg);
+    }
+    detach_locked(j);
     spin_unlock(&proc_table_lock);
 }
 
 void job_tty_drop(struct job_tty *j)
 {
     spin_lock(&proc_table_lock);
-    detach_locked(j, false);
+    detach_locked(j);
     spin_unlock(&proc_table_lock);
 }
 
-void jobctl_leader_ended_locked(struct process *p)
+void jobctl_leader_ends(void)
 {
-    struct session *s = p->pgrp->session;
+    struct process *p = current_process();
+    struct job_tty *j;
+    struct session *s;
 
-    spin_assert_held(&proc_table_lock);
-    if (s->id == p->pid && s->tty) {
-        detach_locked(s->tty, true);
+    if (p->sid != p->pid) { // only the process itself changes that
+        return;
     }
+    spin_lock(&proc_table_lock);
+    s = own_session_locked();
+    j = s->tty;
+    if (j && j->leader_gone) {
+        j->get(j);
+        spin_unlock(&proc_table_lock);
+        j->leader_gone(j);
+        spin_lock(&proc_table_lock);
+    }
+    if (s->tty) { // nobody but us could give the session another one
+        fg_tell_locked(s->tty->fg, false);
+        detach_locked(s->tty);
+    }
+    fg_tell_locked(s->hung_fg, true);
+    pgrp_set_locked(&s->hung_fg, NULL);
+    spin_unlock(&proc_table_lock);
 }
 
 struct job_tty *job_tty_current(void)
@@ -188,12 +224,12 @@ void job_tty_signal(struct job_tty *j, int sig)
     spin_unlock(&proc_table_lock);
 }
 
-s32 job_tty_fg(struct job_tty *j)
+s32 job_tty_fg(struct job_tty *j, bool any)
 {
     s32 r = -ENOTTY;
 
     spin_lock(&proc_table_lock);
-    if (own_session_locked()->tty == j) {
+    if (any || own_session_locked()->tty == j) {
         r = j->fg ? j->fg->id : 0;
     }
     spin_unlock(&proc_table_lock);
@@ -216,20 +252,31 @@ int job_tty_set_fg(struct job_tty *j, s32 pgid)
     } else if (g->session != j->session) {
         err = -EPERM;
     } else {
-        fg_set_locked(j, g);
+        pgrp_set_locked(&j->fg, g);
     }
     spin_unlock(&proc_table_lock);
     return err;
 }
 
-s32 job_tty_sid(struct job_tty *j)
+s32 job_tty_sid(struct job_tty *j, bool any)
 {
     s32 r = -ENOTTY;
 
     spin_lock(&proc_table_lock);
-    if (j->session && own_session_locked() == j->session) {
+    if (j->session && (any || own_session_locked() == j->session)) {
         r = j->session->id;
     }
     spin_unlock(&proc_table_lock);
     return r;
+}
+
+void job_tty_look(const struct process *p, u64 *rdev, s32 *fg)
+{
+    const struct job_tty *j;
+
+    spin_lock(&proc_table_lock);
+    j = p->pgrp ? p->pgrp->session->tty : NULL;
+    *rdev = j ? j->rdev : 0;
+    *fg = !j ? -1 : j->fg ? j->fg->id : 0;
+    spin_unlock(&proc_table_lock);
 }

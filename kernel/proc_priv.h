@@ -77,8 +77,9 @@ void jobctl_leave_locked(struct process *p);                          // reaped
 void jobctl_ended_locked(struct process *p, struct process *parent);
 bool jobctl_orphaned_locked(struct process *p); // is p's group orphaned?
 bool jobctl_orphaned(struct process *p);        // the same, taking the lock
-// p led its session and ends.
-void jobctl_leader_ended_locked(struct process *p);
+// The last thread of the current process ends. If it led its session, that loses its terminal. No
+// lock held; may sleep.
+void jobctl_leader_ends(void);
 struct pgrp *pgrp_find_locked(s32 id); // NULL: none
 // The members one after the other; p NULL: the first; NULL at the end.
 struct process *jobctl_next_member_locked(struct pgrp *g, struct process *p);

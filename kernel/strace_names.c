@@ -132,6 +132,7 @@ static const struct strace_call calls[] = {
     {"getpgrp", 'd', ""},
     {"getsid", 'd', "d"},
     {"setsid", 'd', ""},
+    {"vhangup", 'd', ""},
     {"setuid", 'd', "d"},
     {"setgid", 'd', "d"},
     {"setreuid", 'd', "dd"},
