@@ -1,17 +1,5 @@
-# RUNG: prepare=kselftest_mm cases=yes mem=4G timeout=600 differ=4
-# Linux's own tests of memory management, as Debian's linux-source has them. A case is a program by
-# its status (4: skipped) and, where it writes TAP, each of its results.
-cd /kselftest || exit 1
-for program in *; do
-    "./$program" > /tmp/out 2>&1
-    status=$?
-    case $status in
-    0) echo "PASS: $program" ;;
-    4) echo "SKIP: $program" ;;
-    *) echo "FAIL: $program" ;;
-    esac
-    sed -n -e "/# SKIP/s/^\(not \)*ok [0-9]* */SKIP: $program: /p" \
-        -e "/# SKIP/d" -e "/# XFAIL/d" -e "s/^ok [0-9]* */PASS: $program: /p" \
-        -e "s/^not ok [0-9]* */FAIL: $program: /p" /tmp/out
-done
-echo finished
+# RUNG: cases=yes mem=4G timeout=600 differ=5
+# RUNG: prepare="kselftest_mm map_fixed_noreplace mremap_test mremap_dontunmap madv_populate mlock2-tests
+# RUNG: map_populate mlock-random-test on-fault-limit virtual_address_range mrelease_test memfd_secret"
+# Linux's own tests of memory management, as this release's linux-source has them.
+. /kselftest.sh

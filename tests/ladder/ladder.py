@@ -17,7 +17,8 @@ A rung without cases passes when its status is 0 and its output that of Linux.
 
 A rung with cases passes when every case in NAME.passed passes. That file may only grow: a case that
 passes and is not in it is named, for somebody to add it, and at most `differ` cases (0) may
-have another result than on Linux; docs/CAVEATS.md explains those.
+have another result than on Linux; docs/CAVEATS.md explains those. The packages of another suite than
+our own change without us: a case that they have no longer, on Linux neither, is named too.
 """
 import glob
 import importlib.machinery
@@ -124,6 +125,12 @@ class Rung:
 
     def judge(self, ours, theirs):
         wanted = self.pass_list()
+        if theirs is not None and self.settings["suite"] != "own":
+            gone = sorted(case for case in wanted if case not in ours and case not in theirs)
+            wanted -= set(gone)
+            if gone:
+                print(f"# {self.name}: {self.settings['suite']} has no more: {' '.join(gone)}",
+                      flush=True)
         lost = sorted(case for case in wanted if ours.get(case) != "PASS")
         gained = sorted(case for case in ours if ours[case] == "PASS" and case not in wanted)
         text = ""
