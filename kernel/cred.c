@@ -145,6 +145,19 @@ static void caps_follow(struct creds *c, u32 uid, u32 euid, u32 suid, bool keep_
     }
 }
 
+// setfsuid takes along, and brings back, what is about files: CHOWN, DAC_OVERRIDE, DAC_READ_SEARCH,
+// FOWNER, FSETID, LINUX_IMMUTABLE, MKNOD and MAC_OVERRIDE (capabilities(7), the same place).
+#define CAPS_OF_FILES (0x1full | 1ull << 9 | 1ull << 27 | 1ull << 32)
+
+static void caps_follow_fs(struct creds *c, u32 fsuid)
+{
+    if (!fsuid && c->fsuid) {
+        c->cap_effective &= ~CAPS_OF_FILES;
+    } else if (fsuid && !c->fsuid) {
+        c->cap_effective |= c->cap_permitted & CAPS_OF_FILES;
+    }
+}
+
 // Who changes who it is may hold what was another's: nobody else looks into it until it has called
 // execve (prctl(2), PR_SET_DUMPABLE).
 static void dumpable_follow(struct process *p, bool changed)
@@ -154,193 +167,173 @@ static void dumpable_follow(struct process *p, bool changed)
     }
 }
 
-static void uids_set_locked(struct process *p, u32 uid, u32 euid, u32 suid)
-{
-    struct creds *c = &p->cred, old = *c;
+// A process's user numbers, or its group numbers: the rules are the same for both.
+struct ids {
+    u32 real, effective, saved, fs;
+};
 
-    c->uid = uid;
-    c->euid = c->fsuid = euid;
-    c->suid = suid;
-    caps_follow(c, old.uid, old.euid, old.suid, p->flags.keep_caps);
-    dumpable_follow(p, old.euid != euid);
+static struct ids ids_of(const struct creds *c, bool groups)
+{
+    return groups ? (struct ids){c->gid, c->egid, c->sgid, c->fsgid}
+                  : (struct ids){c->uid, c->euid, c->suid, c->fsuid};
 }
 
-static void egid_set_locked(struct process *p, u32 egid)
+static void ids_set_locked(struct process *p, bool groups, struct ids n)
 {
-    dumpable_follow(p, p->cred.egid != egid);
-    p->cred.egid = p->cred.fsgid = egid;
+    struct creds *c = &p->cred;
+    struct ids old = ids_of(c, groups);
+
+    if (groups) {
+        c->gid = n.real;
+        c->egid = n.effective;
+        c->sgid = n.saved;
+        c->fsgid = n.fs;
+    } else {
+        c->uid = n.real;
+        c->euid = n.effective;
+        c->suid = n.saved;
+        c->fsuid = n.fs;
+        caps_follow(c, old.real, old.effective, old.saved, p->flags.keep_caps);
+    }
+    dumpable_follow(p, old.effective != n.effective || old.fs != n.fs);
 }
+
+// What a call makes of the numbers: 0 or -EPERM. root: it may set them to anything.
+typedef int (*ids_rule)(struct ids *n, const u32 *want, bool root);
 
 static bool one_of_three(u32 id, u32 r, u32 e, u32 s)
 {
     return id == KEEP || id == r || id == e || id == s;
 }
 
-s64 sys_setresuid(const u64 *a)
+static u32 id_or(u32 want, u32 old)
 {
-    struct process *p = current_process();
-    u32 id[3] = {(u32)a[0], (u32)a[1], (u32)a[2]};
-    struct creds *c = &p->cred;
-    s64 err = 0;
-
-    spin_lock(&p->lock);
-    for (int i = 0; i < 3; i++) {
-        if (c->euid && !one_of_three(id[i], c->uid, c->euid, c->suid)) {
-            err = -EPERM;
-        }
-    }
-    if (!err) {
-        uids_set_locked(p, id[0] == KEEP ? c->uid : id[0], id[1] == KEEP ? c->euid : id[1],
-                        id[2] == KEEP ? c->suid : id[2]);
-    }
-    spin_unlock(&p->lock);
-    return err;
+    return want == KEEP ? old : want;
 }
 
-s64 sys_setresgid(const u64 *a)
+static int rule_setres(struct ids *n, const u32 *want, bool root)
 {
-    struct process *p = current_process();
-    u32 id[3] = {(u32)a[0], (u32)a[1], (u32)a[2]};
-    struct creds *c = &p->cred;
-    s64 err = 0;
-
-    spin_lock(&p->lock);
     for (int i = 0; i < 3; i++) {
-        if (c->euid && !one_of_three(id[i], c->gid, c->egid, c->sgid)) {
-            err = -EPERM;
+        if (!root && !one_of_three(want[i], n->real, n->effective, n->saved)) {
+            return -EPERM;
         }
     }
-    if (!err) {
-        c->gid = id[0] == KEEP ? c->gid : id[0];
-        egid_set_locked(p, id[1] == KEEP ? c->egid : id[1]);
-        c->sgid = id[2] == KEEP ? c->sgid : id[2];
-    }
-    spin_unlock(&p->lock);
-    return err;
+    n->real = id_or(want[0], n->real);
+    n->effective = n->fs = id_or(want[1], n->effective);
+    n->saved = id_or(want[2], n->saved);
+    return 0;
 }
 
 // The saved number becomes the effective one when the real one is set, or the effective one is to
 // something else than the real one was (setreuid(2)).
-s64 sys_setreuid(const u64 *a)
+static int rule_setre(struct ids *n, const u32 *want, bool root)
 {
+    u32 r = want[0], e = want[1];
+    bool saved = r != KEEP || (e != KEEP && e != n->real);
+
+    if (!root && (!one_of_three(r, n->real, n->effective, n->real) ||
+                  !one_of_three(e, n->real, n->effective, n->saved))) {
+        return -EPERM;
+    }
+    n->real = id_or(r, n->real);
+    n->effective = n->fs = id_or(e, n->effective);
+    n->saved = saved ? n->effective : n->saved;
+    return 0;
+}
+
+// Root sets all three; others only the effective one, to one they have.
+static int rule_set(struct ids *n, const u32 *want, bool root)
+{
+    if (root) {
+        n->real = n->saved = want[0];
+    } else if (want[0] != n->real && want[0] != n->saved) {
+        return -EPERM;
+    }
+    n->effective = n->fs = want[0];
+    return 0;
+}
+
+static int rule_setfs(struct ids *n, const u32 *want, bool root)
+{
+    if (root || want[0] == n->fs || one_of_three(want[0], n->real, n->effective, n->saved)) {
+        n->fs = id_or(want[0], n->fs);
+    }
+    return 0;
+}
+
+// want: as many of the call's arguments as the rule looks at. *before: what they were.
+static int ids_change(bool groups, const u64 *a, ids_rule rule, struct ids *before)
+{
+    u32 want[3] = {(u32)a[0], (u32)a[1], (u32)a[2]};
     struct process *p = current_process();
-    u32 r = (u32)a[0], e = (u32)a[1];
-    struct creds *c = &p->cred;
-    s64 err = 0;
+    struct ids n;
+    int err;
 
     spin_lock(&p->lock);
-    if (c->euid &&
-        (!one_of_three(r, c->uid, c->euid, c->uid) || !one_of_three(e, c->uid, c->euid, c->suid))) {
-        err = -EPERM;
-    } else {
-        bool saved = r != KEEP || (e != KEEP && e != c->uid);
-
-        e = e == KEEP ? c->euid : e;
-        uids_set_locked(p, r == KEEP ? c->uid : r, e, saved ? e : c->suid);
+    n = *before = ids_of(&p->cred, groups);
+    err = rule(&n, want, !p->cred.euid);
+    if (!err) {
+        ids_set_locked(p, groups, n);
+        if (rule == rule_setfs && !groups) {
+            caps_follow_fs(&p->cred, before->fs);
+        }
     }
     spin_unlock(&p->lock);
     return err;
+}
+
+static int ids_call(bool groups, const u64 *a, ids_rule rule)
+{
+    struct ids before;
+
+    return ids_change(groups, a, rule, &before);
+}
+
+s64 sys_setresuid(const u64 *a)
+{
+    return ids_call(false, a, rule_setres);
+}
+
+s64 sys_setresgid(const u64 *a)
+{
+    return ids_call(true, a, rule_setres);
+}
+
+s64 sys_setreuid(const u64 *a)
+{
+    return ids_call(false, a, rule_setre);
 }
 
 s64 sys_setregid(const u64 *a)
 {
-    struct process *p = current_process();
-    u32 r = (u32)a[0], e = (u32)a[1];
-    struct creds *c = &p->cred;
-    s64 err = 0;
-
-    spin_lock(&p->lock);
-    if (c->euid &&
-        (!one_of_three(r, c->gid, c->egid, c->gid) || !one_of_three(e, c->gid, c->egid, c->sgid))) {
-        err = -EPERM;
-    } else {
-        bool saved = r != KEEP || (e != KEEP && e != c->gid);
-
-        egid_set_locked(p, e == KEEP ? c->egid : e);
-        c->gid = r == KEEP ? c->gid : r;
-        c->sgid = saved ? c->egid : c->sgid;
-    }
-    spin_unlock(&p->lock);
-    return err;
+    return ids_call(true, a, rule_setre);
 }
 
-// Root sets all three; others only the effective one, to one they have.
 s64 sys_setuid(const u64 *a)
 {
-    struct process *p = current_process();
-    u32 id = (u32)a[0];
-    struct creds *c = &p->cred;
-    s64 err = 0;
-
-    if (id == KEEP) {
-        return -EINVAL;
-    }
-    spin_lock(&p->lock);
-    if (!c->euid) {
-        uids_set_locked(p, id, id, id);
-    } else if (id == c->uid || id == c->suid) {
-        uids_set_locked(p, c->uid, id, c->suid);
-    } else {
-        err = -EPERM;
-    }
-    spin_unlock(&p->lock);
-    return err;
+    return (u32)a[0] == KEEP ? -EINVAL : ids_call(false, a, rule_set);
 }
 
 s64 sys_setgid(const u64 *a)
 {
-    struct process *p = current_process();
-    u32 id = (u32)a[0];
-    struct creds *c = &p->cred;
-    s64 err = 0;
-
-    if (id == KEEP) {
-        return -EINVAL;
-    }
-    spin_lock(&p->lock);
-    if (!c->euid) {
-        egid_set_locked(p, id);
-        c->gid = c->sgid = id;
-    } else if (id == c->gid || id == c->sgid) {
-        egid_set_locked(p, id);
-    } else {
-        err = -EPERM;
-    }
-    spin_unlock(&p->lock);
-    return err;
+    return (u32)a[0] == KEEP ? -EINVAL : ids_call(true, a, rule_set);
 }
 
 // These two report no error, but the number from before (setfsuid(2)).
 s64 sys_setfsuid(const u64 *a)
 {
-    struct process *p = current_process();
-    u32 id = (u32)a[0], old;
-    struct creds *c = &p->cred;
+    struct ids before;
 
-    spin_lock(&p->lock);
-    old = c->fsuid;
-    if (id != KEEP && (!c->euid || id == old || one_of_three(id, c->uid, c->euid, c->suid))) {
-        dumpable_follow(p, old != id);
-        c->fsuid = id;
-    }
-    spin_unlock(&p->lock);
-    return old;
+    ids_change(false, a, rule_setfs, &before);
+    return before.fs;
 }
 
 s64 sys_setfsgid(const u64 *a)
 {
-    struct process *p = current_process();
-    u32 id = (u32)a[0], old;
-    struct creds *c = &p->cred;
+    struct ids before;
 
-    spin_lock(&p->lock);
-    old = c->fsgid;
-    if (id != KEEP && (!c->euid || id == old || one_of_three(id, c->gid, c->egid, c->sgid))) {
-        dumpable_follow(p, old != id);
-        c->fsgid = id;
-    }
-    spin_unlock(&p->lock);
-    return old;
+    ids_change(true, a, rule_setfs, &before);
+    return before.fs;
 }
 
 // --- Supplementary groups ------------------------------------------------------------------------
