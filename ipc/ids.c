@@ -1,6 +1,9 @@
-// System V IPC: tables of objects. See ids.h.
+// System V IPC: tables of objects, and what the calls of all kinds do alike. See ids.h.
+#include <arch/uaccess.h>
+#include <k/printk.h>
 #include <k/string.h>
 #include <proc.h>
+#include <sched.h>
 #include <slab.h>
 #include "ids.h"
 
@@ -94,14 +97,15 @@ int ipc_find(struct ipc_table *t, s32 id, struct ipc_obj **out)
 
 int ipc_find_any(struct ipc_table *t, s32 id, bool by_slot, struct ipc_obj **out)
 {
+    int err = 0;
     if (!by_slot) {
-        return ipc_find(t, id, out);
+        err = ipc_find(t, id, out);
+    } else if (id < 0 || (u32)id >= t->size || !t->slot[id]) {
+        err = -EINVAL;
+    } else {
+        *out = t->slot[id];
     }
-    if (id < 0 || (u32)id >= t->size || !t->slot[id]) {
-        return -EINVAL;
-    }
-    *out = t->slot[id];
-    return 0;
+    return !err && t->kind->sweep && t->kind->sweep(*out) ? -EINVAL : err;
 }
 
 s32 ipc_highest(struct ipc_table *t)
@@ -113,7 +117,38 @@ s32 ipc_highest(struct ipc_table *t)
     return highest;
 }
 
-void ipc_perm_out(const struct ipc_obj *o, struct uapi_ipc_perm *p)
+s64 ipc_now_s(void)
+{
+    return (s64)(wall_ns() / 1000000000u);
+}
+
+// ---- What the calls of all kinds have in common -------------------------------------------------
+
+s64 ipc_get(struct ipc_table *t, s32 key, u64 size, u32 flags)
+{
+    s64 r;
+    mutex_lock(&t->lock);
+    struct ipc_obj *o = key == IPC_PRIVATE ? NULL : ipc_find_key(t, key);
+    if (o && (flags & IPC_CREAT) && (flags & IPC_EXCL)) {
+        r = -EEXIST;
+    } else if (o) {
+        r = t->kind->fits && !t->kind->fits(o, size) ? -EINVAL : o->id;
+    } else if (key != IPC_PRIVATE && !(flags & IPC_CREAT)) {
+        r = -ENOENT;
+    } else {
+        r = t->kind->create(key, size, flags);
+    }
+    mutex_unlock(&t->lock);
+    return r;
+}
+
+// Room for any kind's ds.
+union ipc_ds {
+    struct uapi_ipc_perm perm;
+    u64 words[IPC_DS_MAX / sizeof(u64)];
+};
+
+static void perm_out(const struct ipc_obj *o, struct uapi_ipc_perm *p)
 {
     *p = (struct uapi_ipc_perm){.key = o->key,
                                 .uid = o->uid,
@@ -124,9 +159,63 @@ void ipc_perm_out(const struct ipc_obj *o, struct uapi_ipc_perm *p)
                                 .seq = (u16)o->seq};
 }
 
-void ipc_perm_set(struct ipc_obj *o, const struct uapi_ipc_perm *p)
+s64 ipc_stat(struct ipc_table *t, s32 id, bool by_slot, void *user)
 {
-    o->uid = p->uid;
-    o->gid = p->gid;
-    o->mode = (o->mode & ~0777u) | (p->mode & 0777);
+    union ipc_ds ds = {.words = {0}};
+    struct ipc_obj *o;
+    mutex_lock(&t->lock);
+    s64 r = ipc_find_any(t, id, by_slot, &o);
+    if (!r) {
+        perm_out(o, &ds.perm);
+        t->kind->stat(o, &ds);
+        r = by_slot ? o->id : 0;
+    }
+    mutex_unlock(&t->lock);
+    return r >= 0 && arch_copy_to_user(user, &ds, t->kind->ds_size) ? -EFAULT : r;
+}
+
+int ipc_change(struct ipc_table *t, s32 id, int cmd, const void *user)
+{
+    union ipc_ds ds;
+    struct ipc_obj *o;
+    if (cmd == IPC_SET && arch_copy_from_user(&ds, user, t->kind->ds_size)) {
+        return -EFAULT;
+    }
+    mutex_lock(&t->lock);
+    int err = ipc_find_any(t, id, false, &o);
+    if (!err && cmd == IPC_SET) {
+        o->uid = ds.perm.uid;
+        o->gid = ds.perm.gid;
+        o->mode = (o->mode & ~0777u) | (ds.perm.mode & 0777);
+    }
+    if (!err) {
+        err = t->kind->change(o, cmd, &ds);
+    }
+    mutex_unlock(&t->lock);
+    return err;
+}
+
+size_t ipc_text(struct ipc_table *t, u64 *pos, char *buf, size_t size)
+{
+    size_t used = 0;
+    struct ipc_obj *o;
+    if (*pos == 0) {
+        used = (size_t)snprintf(buf, size, "%s", t->kind->heading);
+        *pos = 1;
+    }
+    unsigned n = (unsigned)*pos - 1;
+    mutex_lock(&t->lock);
+    for (; (o = ipc_next(t, &n)); n++) {
+        if (t->kind->sweep && t->kind->sweep(o)) {
+            continue;
+        }
+        int some = t->kind->line(o, buf + used, size - used);
+        if (some < 0 || (size_t)some >= size - used) {
+            break;
+        }
+        used += (size_t)some;
+    }
+    *pos = o ? n + 1 : ~0ull;
+    mutex_unlock(&t->lock);
+    return used;
 }

@@ -2,7 +2,7 @@
 //
 // A number is the slot in the table and, above it, a sequence number: the number of an object that
 // is gone is not soon another's. One mutex guards a table and the struct ipc_obj part of all that
-// is in it.
+// is in it. What the kinds do alike is done here, for what differs there is struct ipc_kind.
 #ifndef IPC_IDS_H
 #define IPC_IDS_H
 
@@ -13,6 +13,7 @@
 
 #define IPC_SLOT_BITS 15
 #define IPC_SLOT_MASK ((1u << IPC_SLOT_BITS) - 1)
+#define IPC_DS_MAX    128 // bytes; of any kind's ds
 
 struct ipc_obj {
     s32 key; // [table] IPC_PRIVATE: found by number only
@@ -22,18 +23,34 @@ struct ipc_obj {
     u32 seq;  // [I]
 };
 
-struct ipc_table {
-    struct mutex lock;
-    unsigned max;          // [I] objects there may be
-    struct ipc_obj **slot; // [lock]
-    unsigned size, used;   // [lock] slots there are; objects
-    u32 seq;               // [lock]
+// What a kind does its own way, always under the lock of its table. ds is the struct that IPC_STAT
+// gives and IPC_SET takes; a struct uapi_ipc_perm is its first member.
+struct ipc_kind {
+    size_t ds_size;
+    const char *heading;                         // of its text in /proc/sysvipc
+    s64 (*create)(s32 key, u64 size, u32 flags); // the number or errno
+    bool (*fits)(struct ipc_obj *o, u64 size);   // is it as large as xxxget asks? NULL: always
+    bool (*sweep)(struct ipc_obj *o);            // true: it has ended, and is gone now; NULL: never
+    void (*stat)(struct ipc_obj *o, void *ds);   // the permissions are there already
+    int (*change)(struct ipc_obj *o, int cmd, const void *ds); // IPC_SET: the same
+    int (*line)(struct ipc_obj *o, char *buf, size_t size);    // as snprintf
 };
 
-#define IPC_TABLE_INIT(name, max_)                                                                 \
+struct ipc_table {
+    struct mutex lock;
+    const struct ipc_kind *kind; // [I]
+    unsigned max;                // [I] objects there may be
+    struct ipc_obj **slot;       // [lock]
+    unsigned size, used;         // [lock] slots there are; objects
+    u32 seq;                     // [lock]
+};
+
+#define IPC_TABLE_INIT(name, max_, kind_)                                                          \
     {                                                                                              \
-        .lock = MUTEX_INIT((name).lock, RANK_IPC), .max = (max_)                                   \
+        .lock = MUTEX_INIT((name).lock, RANK_IPC), .kind = (kind_), .max = (max_)                  \
     }
+
+s64 ipc_now_s(void); // for the times that objects keep
 
 // All of them: under t->lock.
 void ipc_obj_init(struct ipc_obj *o, s32 key, u32 mode); // the current process made it
@@ -45,9 +62,14 @@ int ipc_find(struct ipc_table *t, s32 id, struct ipc_obj **out);
 // The object in the first slot from *slot on, which becomes its slot; NULL: no more.
 struct ipc_obj *ipc_next(struct ipc_table *t, unsigned *slot);
 s32 ipc_highest(struct ipc_table *t); // the highest slot in use, 0: none
-// The object that IPC_STAT and its kin mean: by number, or (by_slot) by slot.
+// By number, or (by_slot) by slot, as the kin of IPC_STAT have it; what has ended is not found.
 int ipc_find_any(struct ipc_table *t, s32 id, bool by_slot, struct ipc_obj **out);
-void ipc_perm_out(const struct ipc_obj *o, struct uapi_ipc_perm *p);
-void ipc_perm_set(struct ipc_obj *o, const struct uapi_ipc_perm *p); // IPC_SET
+
+// These take the lock.
+s64 ipc_get(struct ipc_table *t, s32 key, u64 size, u32 flags);         // msgget(2) and its kin
+s64 ipc_stat(struct ipc_table *t, s32 id, bool by_slot, void *user);    // IPC_STAT, xxx_STAT
+int ipc_change(struct ipc_table *t, s32 id, int cmd, const void *user); // IPC_SET, IPC_RMID, others
+// A piece of /proc/sysvipc. *pos: 0, or the slot to go on at and 1; ~0: that was all.
+size_t ipc_text(struct ipc_table *t, u64 *pos, char *buf, size_t size);
 
 #endif

@@ -44,12 +44,8 @@ struct msg_queue {
     atomic_uint changes; // [a] written under the lock
 };
 
-static struct ipc_table msg_table = IPC_TABLE_INIT(msg_table, MSGMNI);
-
-static s64 now_s(void)
-{
-    return (s64)(wall_ns() / 1000000000u);
-}
+static const struct ipc_kind msg_kind;
+static struct ipc_table msg_table = IPC_TABLE_INIT(msg_table, MSGMNI, &msg_kind);
 
 static struct msg_queue *queue_of(struct ipc_obj *o)
 {
@@ -79,17 +75,18 @@ static int queue_sleep(struct msg_queue *q)
     return q->gone ? -EIDRM : err ? -ERESTARTNOHAND : 0;
 }
 
-static s64 msg_create_locked(s32 key, u32 mode)
+static s64 msg_create_locked(s32 key, u64 size, u32 flags)
 {
+    (void)size;
     struct msg_queue *q = kzalloc(sizeof(*q), GFP_KERNEL);
     if (!q) {
         return -ENOMEM;
     }
-    ipc_obj_init(&q->obj, key, mode);
+    ipc_obj_init(&q->obj, key, flags);
     list_init(&q->msgs);
     waitq_init(&q->wait);
     q->max_bytes = MSGMNB;
-    q->ctime = now_s();
+    q->ctime = ipc_now_s();
     q->ref = 1;
     int err = ipc_add(&msg_table, &q->obj);
     if (err) {
@@ -101,20 +98,7 @@ static s64 msg_create_locked(s32 key, u32 mode)
 
 s64 sys_msgget(const u64 *a)
 {
-    s32 key = (s32)a[0];
-    u32 flags = (u32)a[1];
-    s64 r;
-    mutex_lock(&msg_table.lock);
-    struct ipc_obj *o = key == IPC_PRIVATE ? NULL : ipc_find_key(&msg_table, key);
-    if (o) {
-        r = (flags & IPC_CREAT) && (flags & IPC_EXCL) ? -EEXIST : o->id;
-    } else if (key != IPC_PRIVATE && !(flags & IPC_CREAT)) {
-        r = -ENOENT;
-    } else {
-        r = msg_create_locked(key, flags);
-    }
-    mutex_unlock(&msg_table.lock);
-    return r;
+    return ipc_get(&msg_table, (s32)a[0], 0, (u32)a[1]);
 }
 
 // ---- Sending ------------------------------------------------------------------------------------
@@ -158,7 +142,7 @@ static int send_locked(s32 id, struct msg *m, u32 flags)
         list_add_tail(&q->msgs, &m->link);
         q->nr++;
         q->bytes += m->len;
-        q->stime = now_s();
+        q->stime = ipc_now_s();
         q->lspid = current_process()->pid;
         queue_changed(q);
     }
@@ -224,7 +208,7 @@ static int receive_locked(s32 id, u64 size, s64 type, u32 flags, struct msg **ou
         list_del(&m->link);
         q->nr--;
         q->bytes -= m->len;
-        q->rtime = now_s();
+        q->rtime = ipc_now_s();
         q->lrpid = current_process()->pid;
         queue_changed(q);
         *out = m;
@@ -298,48 +282,32 @@ static s64 msg_info(int cmd, void *user)
     return arch_copy_to_user(user, &i, sizeof(i)) ? -EFAULT : highest;
 }
 
-static s64 msg_stat(s32 id, bool by_slot, void *user)
+static void msg_stat(struct ipc_obj *o, void *ds)
 {
-    struct uapi_msqid_ds d = {0};
-    struct ipc_obj *o;
-    mutex_lock(&msg_table.lock);
-    s64 r = ipc_find_any(&msg_table, id, by_slot, &o);
-    if (!r) {
-        struct msg_queue *q = queue_of(o);
-        ipc_perm_out(o, &d.perm);
-        d.stime = q->stime;
-        d.rtime = q->rtime;
-        d.ctime = q->ctime;
-        d.cbytes = q->bytes;
-        d.qnum = q->nr;
-        d.qbytes = q->max_bytes;
-        d.lspid = q->lspid;
-        d.lrpid = q->lrpid;
-        r = by_slot ? o->id : 0;
-    }
-    mutex_unlock(&msg_table.lock);
-    return r >= 0 && arch_copy_to_user(user, &d, sizeof(d)) ? -EFAULT : r;
+    struct uapi_msqid_ds *d = ds;
+    struct msg_queue *q = queue_of(o);
+    d->stime = q->stime;
+    d->rtime = q->rtime;
+    d->ctime = q->ctime;
+    d->cbytes = q->bytes;
+    d->qnum = q->nr;
+    d->qbytes = q->max_bytes;
+    d->lspid = q->lspid;
+    d->lrpid = q->lrpid;
 }
 
-static s64 msg_change(s32 id, int cmd, const void *user)
+static int msg_change(struct ipc_obj *o, int cmd, const void *ds)
 {
-    struct uapi_msqid_ds d;
-    struct ipc_obj *o;
-    if (cmd == IPC_SET && arch_copy_from_user(&d, user, sizeof(d))) {
-        return -EFAULT;
+    const struct uapi_msqid_ds *d = ds;
+    struct msg_queue *q = queue_of(o);
+    if (cmd == IPC_RMID) {
+        queue_remove(q);
+        return 0;
     }
-    mutex_lock(&msg_table.lock);
-    int err = ipc_find(&msg_table, id, &o);
-    if (!err && cmd == IPC_RMID) {
-        queue_remove(queue_of(o));
-    } else if (!err) {
-        ipc_perm_set(o, &d.perm);
-        queue_of(o)->max_bytes = d.qbytes;
-        queue_of(o)->ctime = now_s();
-        queue_changed(queue_of(o)); // there may be room now
-    }
-    mutex_unlock(&msg_table.lock);
-    return err;
+    q->max_bytes = d->qbytes;
+    q->ctime = ipc_now_s();
+    queue_changed(q); // there may be room now
+    return 0;
 }
 
 s64 sys_msgctl(const u64 *a)
@@ -355,44 +323,39 @@ s64 sys_msgctl(const u64 *a)
     case MSG_INFO:
         return msg_info(cmd, user);
     case IPC_STAT:
-        return msg_stat(id, false, user);
+        return ipc_stat(&msg_table, id, false, user);
     case MSG_STAT:
     case MSG_STAT_ANY:
-        return msg_stat(id, true, user);
+        return ipc_stat(&msg_table, id, true, user);
     case IPC_SET:
     case IPC_RMID:
-        return msg_change(id, cmd, user);
+        return ipc_change(&msg_table, id, cmd, user);
     default:
         return -EINVAL;
     }
 }
 
-// *pos: 0, or the slot to go on at and 1.
+static int msg_line(struct ipc_obj *o, char *buf, size_t size)
+{
+    struct msg_queue *q = queue_of(o);
+    return snprintf(buf, size,
+                    "%10d %10d  %4o  %10lu %10lu %5d %5d %5u %5u %5u %5u %10lu %10lu %10lu\n",
+                    o->key, o->id, o->mode, q->bytes, q->nr, q->lspid, q->lrpid, o->uid, o->gid,
+                    o->cuid, o->cgid, q->stime, q->rtime, q->ctime);
+}
+
 size_t msg_text(u64 *pos, char *buf, size_t size)
 {
-    size_t used = 0;
-    struct ipc_obj *o;
-    if (*pos == 0) {
-        used = (size_t)snprintf(buf, size,
-                                "       key      msqid perms      cbytes       qnum lspid lrpid"
-                                "   uid   gid  cuid  cgid      stime      rtime      ctime\n");
-        *pos = 1;
-    }
-    unsigned n = (unsigned)*pos - 1;
-    mutex_lock(&msg_table.lock);
-    for (; (o = ipc_next(&msg_table, &n)); n++) {
-        struct msg_queue *q = queue_of(o);
-        int some =
-            snprintf(buf + used, size - used,
-                     "%10d %10d  %4o  %10lu %10lu %5d %5d %5u %5u %5u %5u %10lu %10lu %10lu\n",
-                     o->key, o->id, o->mode, q->bytes, q->nr, q->lspid, q->lrpid, o->uid, o->gid,
-                     o->cuid, o->cgid, q->stime, q->rtime, q->ctime);
-        if (some < 0 || (size_t)some >= size - used) {
-            break;
-        }
-        used += (size_t)some;
-    }
-    *pos = o ? n + 1 : ~0ull;
-    mutex_unlock(&msg_table.lock);
-    return used;
+    return ipc_text(&msg_table, pos, buf, size);
 }
+
+_Static_assert(sizeof(struct uapi_msqid_ds) <= IPC_DS_MAX, "ipc/ids.c has room");
+static const struct ipc_kind msg_kind = {
+    .ds_size = sizeof(struct uapi_msqid_ds),
+    .heading = "       key      msqid perms      cbytes       qnum lspid lrpid"
+               "   uid   gid  cuid  cgid      stime      rtime      ctime\n",
+    .create = msg_create_locked,
+    .stat = msg_stat,
+    .change = msg_change,
+    .line = msg_line,
+};

@@ -78,12 +78,8 @@ struct sem_wait {
     atomic_int result;
 };
 
-static struct ipc_table sem_table = IPC_TABLE_INIT(sem_table, SEMMNI);
-
-static s64 now_s(void)
-{
-    return (s64)(wall_ns() / 1000000000u);
-}
+static const struct ipc_kind sem_kind;
+static struct ipc_table sem_table = IPC_TABLE_INIT(sem_table, SEMMNI, &sem_kind);
 
 static struct sem_set *set_of(struct ipc_obj *o)
 {
@@ -140,7 +136,7 @@ static int ops_do(struct sem_set *s, struct sem_wait *w)
     for (unsigned i = 0; i < w->nr_ops; i++) {
         s->sem[w->ops[i].num].pid = w->pid;
     }
-    s->otime = now_s();
+    s->otime = ipc_now_s();
     return 0;
 }
 
@@ -211,7 +207,7 @@ static void undo_apply(struct sem_undo *u)
             s->sem[i].pid = u->proc->pid;
         }
     }
-    s->otime = now_s();
+    s->otime = ipc_now_s();
 }
 
 void sem_exit(struct process *p)
@@ -228,20 +224,20 @@ void sem_exit(struct process *p)
 
 // ---- semget, semop ------------------------------------------------------------------------------
 
-static s64 sem_create_locked(s32 key, s32 nr, u32 mode)
+static s64 sem_create_locked(s32 key, u64 nr, u32 flags)
 {
     if (nr == 0) {
         return -EINVAL;
     }
-    struct sem_set *s = kzalloc(sizeof(*s) + (size_t)nr * sizeof(s->sem[0]), GFP_KERNEL);
+    struct sem_set *s = kzalloc(sizeof(*s) + nr * sizeof(s->sem[0]), GFP_KERNEL);
     if (!s) {
         return -ENOMEM;
     }
-    ipc_obj_init(&s->obj, key, mode);
+    ipc_obj_init(&s->obj, key, flags);
     list_init(&s->waiters);
     list_init(&s->undos);
     s->nr = (unsigned)nr;
-    s->ctime = now_s();
+    s->ctime = ipc_now_s();
     int err = ipc_add(&sem_table, &s->obj);
     if (err) {
         kfree(s);
@@ -250,26 +246,15 @@ static s64 sem_create_locked(s32 key, s32 nr, u32 mode)
     return s->obj.id;
 }
 
+static bool sem_fits(struct ipc_obj *o, u64 nr)
+{
+    return set_of(o)->nr >= nr;
+}
+
 s64 sys_semget(const u64 *a)
 {
-    s32 key = (s32)a[0], nr = (s32)a[1];
-    u32 flags = (u32)a[2];
-    s64 r;
-    if (nr < 0 || nr > SEMMSL) {
-        return -EINVAL;
-    }
-    mutex_lock(&sem_table.lock);
-    struct ipc_obj *o = key == IPC_PRIVATE ? NULL : ipc_find_key(&sem_table, key);
-    if (o) {
-        bool refuse = (flags & IPC_CREAT) && (flags & IPC_EXCL);
-        r = refuse ? -EEXIST : set_of(o)->nr < (unsigned)nr ? -EINVAL : o->id;
-    } else if (key != IPC_PRIVATE && !(flags & IPC_CREAT)) {
-        r = -ENOENT;
-    } else {
-        r = sem_create_locked(key, nr, flags);
-    }
-    mutex_unlock(&sem_table.lock);
-    return r;
+    s32 nr = (s32)a[1];
+    return nr < 0 || nr > SEMMSL ? -EINVAL : ipc_get(&sem_table, (s32)a[0], (u64)nr, (u32)a[2]);
 }
 
 // Try, and queue if it has to wait.
@@ -419,21 +404,23 @@ static s64 sem_info(int cmd, void *user)
     return arch_copy_to_user(user, &i, sizeof(i)) ? -EFAULT : highest;
 }
 
-static s64 sem_stat(s32 id, bool by_slot, void *user)
+static void sem_stat(struct ipc_obj *o, void *ds)
 {
-    struct uapi_semid_ds d = {0};
-    struct ipc_obj *o;
-    mutex_lock(&sem_table.lock);
-    s64 r = ipc_find_any(&sem_table, id, by_slot, &o);
-    if (!r) {
-        ipc_perm_out(o, &d.perm);
-        d.otime = set_of(o)->otime;
-        d.ctime = set_of(o)->ctime;
-        d.nsems = set_of(o)->nr;
-        r = by_slot ? o->id : 0;
+    struct uapi_semid_ds *d = ds;
+    d->otime = set_of(o)->otime;
+    d->ctime = set_of(o)->ctime;
+    d->nsems = set_of(o)->nr;
+}
+
+static int sem_change(struct ipc_obj *o, int cmd, const void *ds)
+{
+    (void)ds;
+    if (cmd == IPC_RMID) {
+        sem_remove(set_of(o));
+    } else {
+        set_of(o)->ctime = ipc_now_s();
     }
-    mutex_unlock(&sem_table.lock);
-    return r >= 0 && arch_copy_to_user(user, &d, sizeof(d)) ? -EFAULT : r;
+    return 0;
 }
 
 // How many wait for a value to become zero, or to grow.
@@ -455,7 +442,7 @@ static void set_value(struct sem_set *s, unsigned num, s32 value)
     }
     s->sem[num].value = value;
     s->sem[num].pid = current_process()->pid;
-    s->ctime = now_s();
+    s->ctime = ipc_now_s();
 }
 
 // The commands about one value; SETVAL's has been checked.
@@ -546,31 +533,14 @@ static s64 sem_all(s32 id, int cmd, u64 user)
     return r;
 }
 
-static s64 sem_command(s32 id, unsigned num, int cmd, u64 arg)
+static s64 sem_command(s32 id, unsigned num, int cmd, s32 value)
 {
-    struct uapi_semid_ds d;
     struct ipc_obj *o;
-    if (cmd == IPC_SET && arch_copy_from_user(&d, (const void *)arg, sizeof(d))) {
-        return -EFAULT;
-    }
     mutex_lock(&sem_table.lock);
     s64 r = ipc_find(&sem_table, id, &o);
-    if (r) {
-        goto out;
+    if (!r) {
+        r = sem_one(set_of(o), num, cmd, value);
     }
-    switch (cmd) {
-    case IPC_RMID:
-        sem_remove(set_of(o));
-        break;
-    case IPC_SET:
-        ipc_perm_set(o, &d.perm);
-        set_of(o)->ctime = now_s();
-        break;
-    default:
-        r = sem_one(set_of(o), num, cmd, (s32)arg);
-        break;
-    }
-out:
     mutex_unlock(&sem_table.lock);
     return r;
 }
@@ -590,18 +560,19 @@ s64 sys_semctl(const u64 *a)
     case SEM_INFO:
         return sem_info(cmd, (void *)a[3]);
     case IPC_STAT:
-        return sem_stat(id, false, (void *)a[3]);
+        return ipc_stat(&sem_table, id, false, (void *)a[3]);
     case SEM_STAT:
     case SEM_STAT_ANY:
-        return sem_stat(id, true, (void *)a[3]);
+        return ipc_stat(&sem_table, id, true, (void *)a[3]);
     case IPC_RMID:
     case IPC_SET:
+        return ipc_change(&sem_table, id, cmd, (const void *)a[3]);
     case GETVAL:
     case GETPID:
     case GETNCNT:
     case GETZCNT:
     case SETVAL:
-        return sem_command(id, (u32)a[1], cmd, a[3]);
+        return sem_command(id, (u32)a[1], cmd, (s32)a[3]);
     case GETALL:
     case SETALL:
         return sem_all(id, cmd, a[3]);
@@ -612,30 +583,26 @@ s64 sys_semctl(const u64 *a)
 
 // ---- /proc/sysvipc/sem --------------------------------------------------------------------------
 
-// *pos: 0, or the slot to go on at and 1.
+static int sem_line(struct ipc_obj *o, char *buf, size_t size)
+{
+    struct sem_set *s = set_of(o);
+    return snprintf(buf, size, "%10d %10d  %4o %10u %5u %5u %5u %5u %10lu %10lu\n", o->key, o->id,
+                    o->mode, s->nr, o->uid, o->gid, o->cuid, o->cgid, s->otime, s->ctime);
+}
+
 size_t sem_text(u64 *pos, char *buf, size_t size)
 {
-    size_t used = 0;
-    struct ipc_obj *o;
-    if (*pos == 0) {
-        used = (size_t)snprintf(buf, size,
-                                "       key      semid perms      nsems   uid   gid  cuid  cgid"
-                                "      otime      ctime\n");
-        *pos = 1;
-    }
-    unsigned n = (unsigned)*pos - 1;
-    mutex_lock(&sem_table.lock);
-    for (; (o = ipc_next(&sem_table, &n)); n++) {
-        struct sem_set *s = set_of(o);
-        int some = snprintf(buf + used, size - used,
-                            "%10d %10d  %4o %10u %5u %5u %5u %5u %10lu %10lu\n", o->key, o->id,
-                            o->mode, s->nr, o->uid, o->gid, o->cuid, o->cgid, s->otime, s->ctime);
-        if (some < 0 || (size_t)some >= size - used) {
-            break;
-        }
-        used += (size_t)some;
-    }
-    *pos = o ? n + 1 : ~0ull;
-    mutex_unlock(&sem_table.lock);
-    return used;
+    return ipc_text(&sem_table, pos, buf, size);
 }
+
+_Static_assert(sizeof(struct uapi_semid_ds) <= IPC_DS_MAX, "ipc/ids.c has room");
+static const struct ipc_kind sem_kind = {
+    .ds_size = sizeof(struct uapi_semid_ds),
+    .heading = "       key      semid perms      nsems   uid   gid  cuid  cgid"
+               "      otime      ctime\n",
+    .create = sem_create_locked,
+    .fits = sem_fits,
+    .stat = sem_stat,
+    .change = sem_change,
+    .line = sem_line,
+};

@@ -48,12 +48,8 @@ struct shm {
     s32 cpid, lpid;
 };
 
-static struct ipc_table shm_table = IPC_TABLE_INIT(shm_table, SHMMNI);
-
-static s64 now_s(void)
-{
-    return (s64)(wall_ns() / 1000000000u);
-}
+static const struct ipc_kind shm_kind;
+static struct ipc_table shm_table = IPC_TABLE_INIT(shm_table, SHMMNI, &shm_kind);
 
 static u64 nr_attached(struct shm *s)
 {
@@ -76,32 +72,22 @@ static void shm_put_locked(struct shm *s)
     }
 }
 
-// true: it was doomed and its last attachment has ended; it is out of the table, and s may be
-// freed.
-static bool shm_sweep_locked(struct shm *s)
-{
-    bool end = (s->obj.mode & SHM_DEST) && !s->attaching && !nr_attached(s);
-    if (end) {
-        ipc_remove(&shm_table, &s->obj);
-        shm_put_locked(s);
-    }
-    return end;
-}
-
 static struct shm *shm_of(struct ipc_obj *o)
 {
     return container_of(o, struct shm, obj);
 }
 
-static int shm_find_locked(s32 id, bool by_slot, struct shm **out)
+// true: it was doomed and its last attachment has ended; it is out of the table, and o may be
+// freed.
+static bool shm_sweep_locked(struct ipc_obj *o)
 {
-    struct ipc_obj *o;
-    int err = ipc_find_any(&shm_table, id, by_slot, &o);
-    if (err) {
-        return err;
+    struct shm *s = shm_of(o);
+    bool end = (o->mode & SHM_DEST) && !s->attaching && !nr_attached(s);
+    if (end) {
+        ipc_remove(&shm_table, o);
+        shm_put_locked(s);
     }
-    *out = shm_of(o);
-    return shm_sweep_locked(*out) ? -EINVAL : 0;
+    return end;
 }
 
 // ---- shmget -------------------------------------------------------------------------------------
@@ -120,7 +106,7 @@ static struct shm *shm_new(s32 key, u64 size, u32 mode)
     ipc_obj_init(&s->obj, key, mode);
     s->size = size;
     s->ref = 1;
-    s->ctime = now_s();
+    s->ctime = ipc_now_s();
     s->cpid = current_process()->pid;
     store_relaxed(&s->inode->nlink, 0);
     store_seq(&s->inode->mapping.size_bytes, page_align_up(size)); // nobody else knows it yet
@@ -154,24 +140,14 @@ static s64 shm_create_locked(s32 key, u64 size, u32 flags)
     return s->obj.id;
 }
 
+static bool shm_fits(struct ipc_obj *o, u64 size)
+{
+    return shm_of(o)->size >= size;
+}
+
 s64 sys_shmget(const u64 *a)
 {
-    s32 key = (s32)a[0];
-    u64 size = a[1];
-    u32 flags = (u32)a[2];
-    s64 r;
-    mutex_lock(&shm_table.lock);
-    struct ipc_obj *o = key == IPC_PRIVATE ? NULL : ipc_find_key(&shm_table, key);
-    if (o) {
-        bool refuse = (flags & IPC_CREAT) && (flags & IPC_EXCL);
-        r = refuse ? -EEXIST : shm_of(o)->size < size ? -EINVAL : o->id;
-    } else if (key != IPC_PRIVATE && !(flags & IPC_CREAT)) {
-        r = -ENOENT;
-    } else {
-        r = shm_create_locked(key, size, flags);
-    }
-    mutex_unlock(&shm_table.lock);
-    return r;
+    return ipc_get(&shm_table, (s32)a[0], a[1], (u32)a[2]);
 }
 
 // ---- shmat, shmdt -------------------------------------------------------------------------------
@@ -188,12 +164,12 @@ static void shm_release(struct file *f)
 {
     struct shm *s = f->private;
     mutex_lock(&shm_table.lock);
-    s->dtime = now_s();
+    s->dtime = ipc_now_s();
     if (s->obj.mode & SHM_DEST) {
         struct ipc_obj *o;
         bool listed = ipc_find(&shm_table, s->obj.id, &o) == 0 && o == &s->obj;
         if (listed) {
-            shm_sweep_locked(s);
+            shm_sweep_locked(&s->obj);
         }
     }
     shm_put_locked(s);
@@ -205,11 +181,12 @@ static const struct file_ops shm_fops = {.mmap = shm_mmap, .release = shm_releas
 // The segment, counted as being attached, and a file of it.
 static int shm_open_locked(s32 id, u32 flags, struct shm **out, struct file **file)
 {
-    struct shm *s;
-    int err = shm_find_locked(id, false, &s);
+    struct ipc_obj *o;
+    int err = ipc_find_any(&shm_table, id, false, &o);
     if (err) {
         return err;
     }
+    struct shm *s = shm_of(o);
     char *path = kmalloc(32, GFP_KERNEL);
     if (path) {
         snprintf(path, 32, "/SYSV%08x (deleted)", (u32)s->obj.key);
@@ -229,7 +206,7 @@ static void shm_attached(struct shm *s, struct file *file, bool done)
     mutex_lock(&shm_table.lock);
     s->attaching--;
     if (done) {
-        s->atime = now_s();
+        s->atime = ipc_now_s();
         s->lpid = current_process()->pid;
     }
     mutex_unlock(&shm_table.lock);
@@ -276,7 +253,7 @@ s64 sys_shmdt(const u64 *a)
     struct shm *s = file->private;
     mutex_lock(&shm_table.lock);
     s->lpid = current_process()->pid;
-    s->dtime = now_s();
+    s->dtime = ipc_now_s();
     mutex_unlock(&shm_table.lock);
     file_put(file);
     return 0;
@@ -301,7 +278,7 @@ static s64 shm_totals(void *user)
     mutex_lock(&shm_table.lock);
     for (unsigned n = 0; (o = ipc_next(&shm_table, &n)); n++) {
         struct shm *s = shm_of(o);
-        if (!shm_sweep_locked(s)) {
+        if (!shm_sweep_locked(o)) {
             i.used_ids++;
             i.shm_tot += page_align_up(s->size) >> PAGE_SHIFT;
             i.shm_rss += load_relaxed(&s->inode->mapping.nr_pages);
@@ -312,63 +289,40 @@ static s64 shm_totals(void *user)
     return arch_copy_to_user(user, &i, sizeof(i)) ? -EFAULT : highest;
 }
 
-static s64 shm_stat(s32 id, bool by_slot, void *user)
+static void shm_stat(struct ipc_obj *o, void *ds)
 {
-    struct uapi_shmid_ds d = {0};
-    struct shm *s;
-    mutex_lock(&shm_table.lock);
-    s64 r = shm_find_locked(id, by_slot, &s);
-    if (!r) {
-        ipc_perm_out(&s->obj, &d.perm);
-        d.segsz = s->size;
-        d.atime = s->atime;
-        d.dtime = s->dtime;
-        d.ctime = s->ctime;
-        d.cpid = s->cpid;
-        d.lpid = s->lpid;
-        d.nattch = nr_attached(s);
-        r = by_slot ? s->obj.id : 0;
-    }
-    mutex_unlock(&shm_table.lock);
-    return r >= 0 && arch_copy_to_user(user, &d, sizeof(d)) ? -EFAULT : r;
+    struct uapi_shmid_ds *d = ds;
+    struct shm *s = shm_of(o);
+    d->segsz = s->size;
+    d->atime = s->atime;
+    d->dtime = s->dtime;
+    d->ctime = s->ctime;
+    d->cpid = s->cpid;
+    d->lpid = s->lpid;
+    d->nattch = nr_attached(s);
 }
 
 // What changes a segment. Memory is never swapped out, so SHM_LOCK only has to be remembered.
-static int shm_change_locked(struct shm *s, int cmd, const struct uapi_shmid_ds *d)
+static int shm_change(struct ipc_obj *o, int cmd, const void *ds)
 {
+    (void)ds;
     switch (cmd) {
     case IPC_RMID:
-        s->obj.key = IPC_PRIVATE;
-        s->obj.mode |= SHM_DEST;
-        shm_sweep_locked(s);
-        return 0;
+        o->key = IPC_PRIVATE;
+        o->mode |= SHM_DEST;
+        shm_sweep_locked(o);
+        break;
     case IPC_SET:
-        ipc_perm_set(&s->obj, &d->perm);
-        s->ctime = now_s();
-        return 0;
+        shm_of(o)->ctime = ipc_now_s();
+        break;
     case SHM_LOCK:
-        s->obj.mode |= SHM_LOCKED;
-        return 0;
+        o->mode |= SHM_LOCKED;
+        break;
     default:
-        s->obj.mode &= ~(u32)SHM_LOCKED;
-        return 0;
+        o->mode &= ~(u32)SHM_LOCKED;
+        break;
     }
-}
-
-static int shm_change(s32 id, int cmd, const void *user)
-{
-    struct uapi_shmid_ds d;
-    struct shm *s;
-    if (cmd == IPC_SET && arch_copy_from_user(&d, user, sizeof(d))) {
-        return -EFAULT;
-    }
-    mutex_lock(&shm_table.lock);
-    int err = shm_find_locked(id, false, &s);
-    if (!err) {
-        err = shm_change_locked(s, cmd, &d);
-    }
-    mutex_unlock(&shm_table.lock);
-    return err;
+    return 0;
 }
 
 s64 sys_shmctl(const u64 *a)
@@ -385,15 +339,15 @@ s64 sys_shmctl(const u64 *a)
     case SHM_INFO:
         return shm_totals(user);
     case IPC_STAT:
-        return shm_stat(id, false, user);
+        return ipc_stat(&shm_table, id, false, user);
     case SHM_STAT:
     case SHM_STAT_ANY:
-        return shm_stat(id, true, user);
+        return ipc_stat(&shm_table, id, true, user);
     case IPC_RMID:
     case IPC_SET:
     case SHM_LOCK:
     case SHM_UNLOCK:
-        return shm_change(id, cmd, user);
+        return ipc_change(&shm_table, id, cmd, user);
     default:
         return -EINVAL;
     }
@@ -401,42 +355,32 @@ s64 sys_shmctl(const u64 *a)
 
 // ---- /proc/sysvipc/shm --------------------------------------------------------------------------
 
-static size_t shm_line(struct shm *s, char *buf, size_t size)
+static int shm_line(struct ipc_obj *o, char *buf, size_t size)
 {
-    const struct ipc_obj *o = &s->obj;
-    int n = snprintf(buf, size,
-                     "%10d %10d  %4o %21lu %5d %5d  %5lu %5u %5u %5u %5u %10lu %10lu %10lu %21lu "
-                     "%21lu\n",
-                     o->key, o->id, o->mode, s->size, s->cpid, s->lpid, nr_attached(s), o->uid,
-                     o->gid, o->cuid, o->cgid, s->atime, s->dtime, s->ctime,
-                     load_relaxed(&s->inode->mapping.nr_pages) << PAGE_SHIFT, 0ul);
-    return n < 0 || (size_t)n >= size ? 0 : (size_t)n;
+    struct shm *s = shm_of(o);
+    return snprintf(buf, size,
+                    "%10d %10d  %4o %21lu %5d %5d  %5lu %5u %5u %5u %5u %10lu %10lu %10lu %21lu "
+                    "%21lu\n",
+                    o->key, o->id, o->mode, s->size, s->cpid, s->lpid, nr_attached(s), o->uid,
+                    o->gid, o->cuid, o->cgid, s->atime, s->dtime, s->ctime,
+                    load_relaxed(&s->inode->mapping.nr_pages) << PAGE_SHIFT, 0ul);
 }
 
-// *pos: 0, or the slot to go on at and 1.
 size_t shm_text(u64 *pos, char *buf, size_t size)
 {
-    size_t used = 0;
-    struct ipc_obj *o;
-    if (*pos == 0) {
-        used = (size_t)snprintf(buf, size,
-                                "       key      shmid perms                  size  cpid  lpid "
-                                "nattch   uid   gid  cuid  cgid      atime      dtime      ctime"
-                                "                   rss                  swap\n");
-        *pos = 1;
-    }
-    unsigned n = (unsigned)*pos - 1;
-    mutex_lock(&shm_table.lock);
-    for (; (o = ipc_next(&shm_table, &n)); n++) {
-        if (!shm_sweep_locked(shm_of(o))) {
-            size_t some = shm_line(shm_of(o), buf + used, size - used);
-            if (!some) {
-                break;
-            }
-            used += some;
-        }
-    }
-    *pos = o ? n + 1 : ~0ull;
-    mutex_unlock(&shm_table.lock);
-    return used;
+    return ipc_text(&shm_table, pos, buf, size);
 }
+
+_Static_assert(sizeof(struct uapi_shmid_ds) <= IPC_DS_MAX, "ipc/ids.c has room");
+static const struct ipc_kind shm_kind = {
+    .ds_size = sizeof(struct uapi_shmid_ds),
+    .heading = "       key      shmid perms                  size  cpid  lpid "
+               "nattch   uid   gid  cuid  cgid      atime      dtime      ctime"
+               "                   rss                  swap\n",
+    .create = shm_create_locked,
+    .fits = shm_fits,
+    .sweep = shm_sweep_locked,
+    .stat = shm_stat,
+    .change = shm_change,
+    .line = shm_line,
+};
