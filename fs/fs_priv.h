@@ -190,6 +190,7 @@ struct dirent_sink {
     char *buf; // kernel memory
     size_t size, used;
     bool full;
+    bool old; // the entries of getdents
 };
 bool dirent_emit(struct dirent_sink *s, const char *name, u64 ino, u32 mode, u64 next);
 

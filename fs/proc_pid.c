@@ -359,6 +359,66 @@ static void task_dir_readdir(struct inode *dir, u64 *pos, struct dirent_sink *si
 static const struct inode_ops task_dir_ops = {.lookup = task_dir_lookup,
                                               .readdir = task_dir_readdir};
 
+// ---- ns: there is one namespace of each kind, and everybody is in it ----------------------------
+
+// With the numbers that Linux gives the first ones.
+static const struct {
+    const char *name, *kind;
+    u32 number;
+} namespaces[] = {
+    {"cgroup", "cgroup", 0xeffffffb}, {"ipc", "ipc", 0xefffffff},
+    {"mnt", "mnt", 0xf0000001},       {"net", "net", 0xf0000000},
+    {"pid", "pid", 0xeffffffc},       {"pid_for_children", "pid", 0xeffffffc},
+    {"time", "time", 0xeffffffa},     {"time_for_children", "time", 0xeffffffa},
+    {"user", "user", 0xeffffffd},     {"uts", "uts", 0xeffffffe},
+};
+
+static struct super ns_super = {.type = "nsfs", .magic = 0x6e736673};
+static const struct file_ops ns_fops = {.stream = true};
+
+static ssize_t ns_readlink(struct inode *link, char *buf, size_t size)
+{
+    u64 n = link->rdev;
+    return snprintf(buf, size, "%s:[%u]", namespaces[n].kind, namespaces[n].number);
+}
+
+// An inode with the namespace's number, which is all that can be asked of it.
+static int ns_follow(struct inode *link, struct inode **out)
+{
+    *out = inode_new(&ns_super, S_IFREG | 0444);
+    if (!*out) {
+        return -ENOMEM;
+    }
+    (*out)->ino = namespaces[link->rdev].number;
+    (*out)->fops = &ns_fops;
+    return 0;
+}
+
+static const struct inode_ops ns_link_ops = {.readlink = ns_readlink, .follow = ns_follow};
+
+static int ns_dir_lookup(struct inode *dir, const char *name, struct inode **out)
+{
+    for (u64 n = 0; n < array_size(namespaces); n++) {
+        if (strcmp(name, namespaces[n].name) == 0) {
+            *out = link_new(dir, &ns_link_ops, 0777, n);
+            return *out ? 0 : -ENOMEM;
+        }
+    }
+    return -ENOENT;
+}
+
+static void ns_dir_readdir(struct inode *dir, u64 *pos, struct dirent_sink *sink)
+{
+    for (u64 n = max(*pos, (u64)2) - 2; n < array_size(namespaces); n++) {
+        if (!dirent_emit(sink, namespaces[n].name, dir->ino + n + 1, S_IFLNK, n + 3)) {
+            return;
+        }
+        *pos = n + 3;
+    }
+}
+
+static const struct inode_ops ns_dir_ops = {.lookup = ns_dir_lookup, .readdir = ns_dir_readdir};
+
 // ---- The folder of a process or thread ----------------------------------------------------------
 
 // What is no file.
@@ -371,6 +431,7 @@ static const struct pid_other {
     {"exe", S_IFLNK | 0777, false, &exe_ops},    {"cwd", S_IFLNK | 0777, false, &cwd_ops},
     {"root", S_IFLNK | 0777, false, &root_ops},  {"fd", S_IFDIR, false, &fd_dir_ops},
     {"fdinfo", S_IFDIR, false, &fdinfo_dir_ops}, {"task", S_IFDIR, true, &task_dir_ops},
+    {"ns", S_IFDIR, false, &ns_dir_ops},
 };
 
 static const struct pid_file *pid_file(unsigned n)

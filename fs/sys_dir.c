@@ -476,20 +476,36 @@ s64 sys_linkat(const u64 *a)
 // ---- Listing
 // ---------------------------------------------------------------------------------------
 
+// The entry of getdents: the type is its last byte, behind the name and its NUL.
+struct old_dirent {
+    u64 ino, off;
+    u16 reclen;
+    char name[];
+};
+
 bool dirent_emit(struct dirent_sink *s, const char *name, u64 ino, u32 mode, u64 next)
 {
-    size_t n = strlen(name), len = align_up(offsetof(struct uapi_dirent64, name) + n + 1, 8);
+    size_t n = strlen(name),
+           head = s->old ? offsetof(struct old_dirent, name) : offsetof(struct uapi_dirent64, name);
+    size_t len = align_up(head + n + (s->old ? 2 : 1), 8);
+    u8 type = (u8)((mode & S_IFMT) >> 12); // the DT_ numbers are these
+    char *to = s->buf + s->used;
     if (s->full || len > s->size - s->used) {
         s->full = true;
         return false;
     }
-    struct uapi_dirent64 *d = (struct uapi_dirent64 *)(s->buf + s->used);
-    memset(d, 0, len);
-    d->ino = ino;
-    d->off = (s64)next;
-    d->reclen = (u16)len;
-    d->type = (u8)((mode & S_IFMT) >> 12); // the DT_ numbers are these
-    memcpy(d->name, name, n);
+    memset(to, 0, len);
+    if (s->old) {
+        *(struct old_dirent *)to = (struct old_dirent){ino, next, (u16)len};
+        to[len - 1] = (char)type;
+    } else {
+        struct uapi_dirent64 *d = (struct uapi_dirent64 *)to;
+        d->ino = ino;
+        d->off = (s64)next;
+        d->reclen = (u16)len;
+        d->type = type;
+    }
+    memcpy(to + head, name, n);
     s->used += len;
     return true;
 }
@@ -507,10 +523,10 @@ static void list_dir_locked(struct inode *dir, u64 *pos, struct dirent_sink *sin
     }
 }
 
-static s64 file_getdents(struct file *f, u64 user, size_t size)
+static s64 file_getdents(struct file *f, u64 user, size_t size, bool old)
 {
     struct inode *dir = f->inode;
-    struct dirent_sink sink = {.size = min(size, (size_t)DENTS_MAX)};
+    struct dirent_sink sink = {.size = min(size, (size_t)DENTS_MAX), .old = old};
     s64 r = 0;
     sink.buf = kmalloc(max(sink.size, (size_t)1), GFP_KERNEL);
     if (!sink.buf) {
@@ -545,15 +561,25 @@ static s64 file_getdents(struct file *f, u64 user, size_t size)
 
 const struct file_ops dir_fops = {0};
 
-s64 sys_getdents64(const u64 *a)
+static s64 do_getdents(const u64 *a, bool old)
 {
     struct file *f = fd_get((int)a[0]);
     if (!f) {
         return -EBADF;
     }
-    s64 r = S_ISDIR(f->inode->mode) ? file_getdents(f, a[1], (u32)a[2]) : -ENOTDIR;
+    s64 r = S_ISDIR(f->inode->mode) ? file_getdents(f, a[1], (u32)a[2], old) : -ENOTDIR;
     file_put(f);
     return r;
+}
+
+s64 sys_getdents64(const u64 *a)
+{
+    return do_getdents(a, false);
+}
+
+s64 sys_getdents(const u64 *a)
+{
+    return do_getdents(a, true);
 }
 
 // ---- The current directory

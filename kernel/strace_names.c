@@ -71,6 +71,7 @@ static const struct strace_call calls[] = {
     {"ppoll", 'd', "putpl"},
     {"select", 'd', "dpppp"},
     {"pselect6", 'd', "dppptp"},
+    {"getdents", 'd', "fpl"},
     {"getdents64", 'd', "fpl"},
     {"fsync", 'd', "f"},
     {"fdatasync", 'd', "f"},

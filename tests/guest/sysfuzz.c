@@ -151,6 +151,7 @@ static const struct {
     {"fchmodat", "fni"},
     {"chdir", "n"},
     {"fchdir", "t"},
+    {"getdents", "fpi"},
     {"getdents64", "fpi"},
     {"mknod", "nii"},
     {"utimensat", "fnps"},
