@@ -8,6 +8,7 @@
 // is, whatever became of its name.
 #include <k/printk.h>
 #include <k/string.h>
+#include <net.h>
 #include "proc_priv.h"
 
 // ---- Links ------------------------------------------------------------------------------------
@@ -419,6 +420,34 @@ static void ns_dir_readdir(struct inode *dir, u64 *pos, struct dirent_sink *sink
 
 static const struct inode_ops ns_dir_ops = {.lookup = ns_dir_lookup, .readdir = ns_dir_readdir};
 
+// ---- net ----------------------------------------------------------------------------------------
+
+static size_t net_unix_chunk(struct inode *i, u64 *pos, char *buf, size_t size)
+{
+    (void)i;
+    return usock_text(pos, buf, size);
+}
+
+static const struct text_ops net_unix_ops = {.chunk = net_unix_chunk};
+
+static int net_dir_lookup(struct inode *dir, const char *name, struct inode **out)
+{
+    if (strcmp(name, "unix") != 0) {
+        return -ENOENT;
+    }
+    *out = text_new(dir->sb, 0444, &net_unix_ops, dir->data);
+    return *out ? 0 : -ENOMEM;
+}
+
+static void net_dir_readdir(struct inode *dir, u64 *pos, struct dirent_sink *sink)
+{
+    if (*pos <= 2 && dirent_emit(sink, "unix", dir->ino + 1, S_IFREG, 3)) {
+        *pos = 3;
+    }
+}
+
+static const struct inode_ops net_dir_ops = {.lookup = net_dir_lookup, .readdir = net_dir_readdir};
+
 // ---- The folder of a process or thread ----------------------------------------------------------
 
 // What is no file.
@@ -431,7 +460,7 @@ static const struct pid_other {
     {"exe", S_IFLNK | 0777, false, &exe_ops},    {"cwd", S_IFLNK | 0777, false, &cwd_ops},
     {"root", S_IFLNK | 0777, false, &root_ops},  {"fd", S_IFDIR, false, &fd_dir_ops},
     {"fdinfo", S_IFDIR, false, &fdinfo_dir_ops}, {"task", S_IFDIR, true, &task_dir_ops},
-    {"ns", S_IFDIR, false, &ns_dir_ops},
+    {"ns", S_IFDIR, false, &ns_dir_ops},         {"net", S_IFDIR, false, &net_dir_ops},
 };
 
 static const struct pid_file *pid_file(unsigned n)

@@ -144,6 +144,13 @@ static ssize_t mounts_readlink(struct inode *link, char *buf, size_t size)
     return (ssize_t)snprintf(buf, size, "self/mounts");
 }
 
+static ssize_t net_readlink(struct inode *link, char *buf, size_t size)
+{
+    (void)link;
+    return (ssize_t)snprintf(buf, size, "self/net");
+}
+
+static const struct inode_ops net_ops = {.readlink = net_readlink};
 static const struct inode_ops self_ops = {.readlink = self_readlink};
 static const struct inode_ops thread_self_ops = {.readlink = thread_self_readlink};
 static const struct inode_ops mounts_ops = {.readlink = mounts_readlink};
@@ -190,6 +197,7 @@ struct inode *procfs_mount(void)
     tree_add(root, "faultline", knob_dir_new(root->sb));
     tree_add(root, "self", link_inode(root->sb, &self_ops));
     tree_add(root, "thread-self", link_inode(root->sb, &thread_self_ops));
+    tree_add(root, "net", link_inode(root->sb, &net_ops));
     tree_add(root, "mounts", link_inode(root->sb, &mounts_ops));
     tree_add(root, "sysvipc/shm", text_new(root->sb, 0444, &sysvipc_shm_ops, 0));
     tree_add(root, "sysvipc/sem", text_new(root->sb, 0444, &sysvipc_sem_ops, 0));

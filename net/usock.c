@@ -50,6 +50,7 @@ struct usock *usock_new(int type)
     store_relaxed(&s->sndbuf, SNDBUF_DEFAULT);
     store_relaxed(&s->rcvbuf, SNDBUF_DEFAULT);
     store_relaxed(&s->lowat, 1);
+    usock_list_add(s);
     return s;
 }
 
@@ -60,6 +61,7 @@ void usock_put(struct usock *s)
     while (s && atomic_fetch_sub(&s->ref, 1) == 1) { // earlier uses happen before the freeing
         struct usock *peer = s->peer;
         assert(list_empty(&s->queue) && list_empty(&s->embryos));
+        usock_list_remove(s);
         uname_put(s->name);
         kfree(s);
         s = peer;

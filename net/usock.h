@@ -54,6 +54,8 @@ struct usock {
     unsigned inflight;            // [G] messages' references to file
     unsigned outside;             // [G] scratch of the collector
     bool candidate;               // [G] the same
+    struct list all_link;         // of all: usock_text.c
+    u64 number;                   // [I] in that list
     struct spinlock lock;         // RANK_SOCK
     enum usock_state state;       // [S]
     struct usock *peer;           // [S] counted
@@ -127,6 +129,10 @@ u64 sock_deadline(u64 timeout_ns);
         waitq_finish((q), &sw_);                                                                   \
         sr_;                                                                                       \
     })
+
+// ---- usock_text.c: the list of all sockets
+void usock_list_add(struct usock *s);
+void usock_list_remove(struct usock *s);
 
 // ---- uname.c: addresses
 struct uname *uname_get(struct uname *n); // NULL is fine

@@ -1,13 +1,16 @@
 // TEST: smp=1 scheme=rcu linux=same
 /*
- * getdents, the older of two; /proc/PID/ns. Prints what it sees, which must be what Linux says.
+ * getdents, the older of two; /proc/PID/ns, /proc/net/unix. Prints what it sees, which must be what
+ * Linux says.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -105,9 +108,76 @@ static void test_ns(void)
     group("ns");
 }
 
+// The line of a socket, found by its inode.
+static int socket_line(int fd, char *flags, char *type, char *state, char *path)
+{
+    char line[512];
+    struct stat st;
+    FILE *f = fopen("/proc/net/unix", "r");
+    int n = 0;
+    MUST(f != NULL && fstat(fd, &st) == 0);
+    while (fgets(line, sizeof(line), f)) {
+        unsigned long ino;
+        char fl[16], ty[16], sta[16], pa[256] = "";
+        if (sscanf(line, "%*s %*s %*s %15s %15s %15s %lu %255s", fl, ty, sta, &ino, pa) >= 4 &&
+            ino == st.st_ino) {
+            n++;
+            strcpy(flags, fl);
+            strcpy(type, ty);
+            strcpy(state, sta);
+            strcpy(path, pa);
+        }
+    }
+    fclose(f);
+    return n;
+}
+
+static void show_socket(const char *what, int fd)
+{
+    char flags[16], type[16], state[16], path[256];
+    CHECK_EQ(socket_line(fd, flags, type, state, path), 1);
+    printf("%s: %s %s %s %s\n", what, flags, type, state, path);
+}
+
+static void test_net(void)
+{
+    struct sockaddr_un name = {.sun_family = AF_UNIX, .sun_path = "/tmp/proc_net.sock"};
+    struct sockaddr_un abstract = {.sun_family = AF_UNIX, .sun_path = "\0proc-net"};
+    char link[64], a[16], b[16], c[16], d[256];
+    int s = socket(AF_UNIX, SOCK_STREAM, 0), p[2], q, g;
+    ssize_t n = readlink("/proc/net", link, sizeof(link) - 1);
+    link[n > 0 ? n : 0] = '\0';
+    CHECK_EQ(strcmp(link, "self/net"), 0);
+    show_socket("new", s);
+    unlink(name.sun_path);
+    CHECK_EQ(bind(s, (struct sockaddr *)&name, sizeof(name)), 0);
+    show_socket("bound", s);
+    CHECK_EQ(listen(s, 5), 0);
+    show_socket("listening", s);
+    q = socket(AF_UNIX, SOCK_STREAM, 0);
+    CHECK_EQ(connect(q, (struct sockaddr *)&name, sizeof(name)), 0);
+    show_socket("connected", q);
+    int t = accept(s, NULL, NULL);
+    show_socket("accepted", t);
+    CHECK_EQ(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, p), 0);
+    show_socket("pair", p[1]);
+    g = socket(AF_UNIX, SOCK_DGRAM, 0);
+    CHECK_EQ(bind(g, (struct sockaddr *)&abstract, sizeof(sa_family_t) + 9), 0);
+    show_socket("abstract", g);
+    close(t), close(q), close(s), close(g), close(p[0]), close(p[1]);
+    s = open("/proc/net/unix", O_WRONLY);
+    CHECK(s < 0);
+    s = dup(0);
+    CHECK_EQ(socket_line(s, a, b, c, d), 0);
+    close(s);
+    unlink(name.sun_path);
+    group("net/unix");
+}
+
 int main(void)
 {
     test_getdents();
     test_ns();
+    test_net();
     return finish();
 }
