@@ -24,7 +24,8 @@ int dir_path_locked(struct inode *dir, struct inode *root, char **out, bool *unr
 // --- mount.c ---
 struct super *super_new(const char *type, u32 magic); // NULL: no memory
 // Cover the directory `at` by a file system's root, whose reference is taken over. Namespace
-// locked. -EBUSY: something is mounted there, or it is the root; -ENOENT: it was removed; -ENOMEM.
+// locked. -EBUSY: something is mounted there, or it is the root; -ENOENT: it was removed; -EINVAL:
+// it has no path any more; -ENOMEM.
 int mount_locked(struct inode *at, struct inode *root);
 void super_publish_locked(struct super *sb, struct inode *root, struct inode *covered);
 // A file system that nobody uses and that is mounted nowhere; the reference to its root is taken
@@ -49,9 +50,10 @@ void notify_file_slow(struct file *f, u32 event);
 void notify_inode_slow(struct inode *i, u32 event);
 void notify_self_slow(struct inode *i, u32 event);
 void notify_name_slow(struct inode *dir, u32 event, const char *name, bool is_dir, u32 cookie);
-bool notify_inode_put(struct inode *i); // drops the reference: was it the last?
-void notify_unmounted(struct inode *i); // its file system goes
-u32 notify_cookie(void);                // of a rename
+bool notify_inode_put(struct inode *i);       // drops the reference: was it the last?
+bool notify_has_refs(struct inode *i, int n); // and those who watch it may have one more
+void notify_unmounted(struct inode *i);       // its file system goes
+u32 notify_cookie(void);                      // of a rename
 extern atomic_uint notify_max_events, notify_max_groups, notify_max_marks; // /proc/sys/fs/inotify
 
 // To an open file; to an inode, whatever it is called; to those only who watch the inode itself.
@@ -195,7 +197,8 @@ struct dirent_sink {
 bool dirent_emit(struct dirent_sink *s, const char *name, u64 ino, u32 mode, u64 next);
 
 // --- file systems ---
-struct inode *tmpfs_mount(void); // a new one; its root, NULL: no memory
+struct inode *tmpfs_mount(void);                   // a new one; its root, NULL: no memory
+void tmpfs_set_limit(struct super *sb, u64 pages); // 0: none of its own
 struct inode *tmpfs_make_file(struct super *sb, u32 mode);
 struct inode *slowfs_mount(void);
 struct inode *devfs_mount(void);

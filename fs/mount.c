@@ -63,6 +63,9 @@ int mount_locked(struct inode *at, struct inode *root)
     if (load_relaxed(&at->nlink) == 0) {
         return -ENOENT;
     }
+    if (!at->name) { // the root of what was detached
+        return -EINVAL;
+    }
     root->name = kmalloc(strlen(at->name) + 1, GFP_KERNEL);
     if (!root->name) {
         return -ENOMEM;
@@ -97,6 +100,7 @@ static void super_cut_locked(struct super *sb)
     }
     *p = sb->next;
     sb->covered->mounted = NULL;
+    sb->covered = NULL;
     inode_put(root->parent);
     kfree(root->name);
     root->name = NULL; // has no path
@@ -127,15 +131,30 @@ static struct super *submount_locked(const struct super *sb)
     return s;
 }
 
+// Is something that must stay mounted in sb, however deep, or sb itself such a thing?
+static bool keeps_locked(const struct super *sb)
+{
+    for (const struct super *s = vfs_supers; s; s = s->next) {
+        const struct super *above = s->pinned ? s : NULL;
+        while (above && above != sb) {
+            above = above->covered ? above->covered->sb : NULL;
+        }
+        if (above) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static int detach_locked(struct super *sb)
 {
+    if (keeps_locked(sb)) {
+        return -EBUSY;
+    }
     for (;;) {
         struct super *s = sb; // the first that nothing is mounted in
         for (struct super *below = sb; below; below = submount_locked(s)) {
             s = below;
-        }
-        if (s->pinned) {
-            return -EBUSY;
         }
         super_cut_locked(s);
         s->next = detached;

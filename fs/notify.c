@@ -425,6 +425,15 @@ bool notify_inode_put(struct inode *i)
     return left == 0;
 }
 
+// Under the lock, because marks that are being removed give their reference back after it.
+bool notify_has_refs(struct inode *i, int n)
+{
+    spin_lock(&notify_lock);
+    bool has = load_acquire(&i->ref) == n + (i->marks ? 1 : 0); /* pairs with inode_put */
+    spin_unlock(&notify_lock);
+    return has;
+}
+
 void notify_unmounted(struct inode *i)
 {
     struct notify_dead dead;

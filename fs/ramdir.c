@@ -401,11 +401,12 @@ bool ramdir_name_of(struct inode *dir, const struct inode *inode, char *name)
     return false;
 }
 
-// Who only watches is in nobody's way.
 static bool inode_is_idle(struct inode *i, int extra)
 {
     int own = (int)load_relaxed(&i->nlink) - (S_ISDIR(i->mode) ? 1 : 0);
-    own += load_relaxed(&i->notify) & NOTIFY_SELF ? 1 : 0;
+    if (load_relaxed(&i->notify) & NOTIFY_SELF) {
+        return !i->mounted && notify_has_refs(i, own + extra);
+    }
     return !i->mounted && load_acquire(&i->ref) == own + extra; /* pairs with inode_put */
 }
 

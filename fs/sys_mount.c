@@ -111,7 +111,9 @@ static int options_parse(char *text, struct options *o)
 
 static void options_apply(struct super *sb, struct inode *root, const struct options *o, bool first)
 {
-    sb->limit_pages = o->has_limit ? o->limit_pages : sb->limit_pages;
+    if (o->has_limit) {
+        tmpfs_set_limit(sb, o->limit_pages);
+    }
     if (first) {
         root->mode = o->has_mode ? S_IFDIR | (o->mode & 07777) : root->mode;
         root->uid = o->uid;

@@ -52,6 +52,13 @@ static u64 tmpfs_charge(struct inode *i)
     return left;
 }
 
+void tmpfs_set_limit(struct super *sb, u64 pages)
+{
+    spin_lock(&charge_lock);
+    sb->limit_pages = pages;
+    spin_unlock(&charge_lock);
+}
+
 static bool tmpfs_over_limit(struct inode *i)
 {
     tmpfs_charge(i);
