@@ -7,6 +7,7 @@
 #include <syscalls.h>
 #include <uapi/time.h>
 #include <arch/time.h>
+#include "../kernel/time_priv.h"
 #include "sys_net.h"
 
 #define CONTROL_MAX 20480u
@@ -116,105 +117,104 @@ static int control_put_rights(struct control_out *c, struct rights *r, bool cloe
 // ---- send
 // --------------------------------------------------------------------------------------------
 
-static s64 send_on(struct file *f, struct usock *s, const struct uapi_msghdr *msg, u32 flags)
+// Send what the pieces v, msg->iovlen of them, hold: msg says to whom and with what. d has its flags.
+static s64 send_pieces(struct file *f, struct usock *s, struct send *d, const struct uapi_iovec *v,
+                       const struct uapi_msghdr *msg)
 {
-    struct send d = {.flags = flags, .cred = ucred_now()};
     struct uapi_sockaddr_un sa;
-    struct uapi_iovec *v;
-    s64 r = msg_iov_read(msg, &v);
-    if (r) {
-        return r;
-    }
+    s64 r = 0;
     if (msg->name && msg->namelen) {
         r = sockaddr_read(msg->name, msg->namelen, &sa);
-        d.to = &sa;
-        d.to_len = msg->namelen;
+        d->to = &sa;
+        d->to_len = msg->namelen;
     }
     if (!r && msg->controllen) {
-        r = control_read(msg, &d);
+        r = control_read(msg, d);
     }
     if (!r) {
-        d.nonblock = load_relaxed(&f->flags) & O_NONBLOCK;
-        d.it = iov_iter_of(v, msg->iovlen, IOV_FROM_USER);
-        r = usock_send(s, &d);
+        d->nonblock = load_relaxed(&f->flags) & O_NONBLOCK;
+        d->it = iov_iter_of(v, msg->iovlen, IOV_FROM_USER);
+        r = usock_send(s, d);
     }
-    rights_put(d.rights);
-    kfree(v);
+    rights_put(d->rights);
     return r;
+}
+
+static s64 send_message(struct file *f, struct usock *s, const struct uapi_msghdr *msg, u32 flags)
+{
+    struct send d = {.flags = flags, .cred = ucred_now()};
+    struct uapi_iovec *v;
+    s64 r = msg_iov_read(msg, &v);
+    if (!r) {
+        r = send_pieces(f, s, &d, v, msg);
+        kfree(v);
+    }
+    return r;
+}
+
+static s64 sendmsg_on(struct file *f, struct usock *s, const u64 *a)
+{
+    struct uapi_msghdr msg;
+    if (arch_copy_from_user(&msg, (const void *)a[1], sizeof(msg))) {
+        return -EFAULT;
+    }
+    return send_message(f, s, &msg, (u32)a[2]);
 }
 
 s64 sys_sendmsg(const u64 *a)
 {
-    struct uapi_msghdr msg;
-    struct usock *s;
-    struct file *f;
-    s64 r = usock_of_fd((int)a[0], &f, &s);
-    if (r) {
-        return r;
-    }
-    r = arch_copy_from_user(&msg, (const void *)a[1], sizeof(msg)) ? -EFAULT
-                                                                   : send_on(f, s, &msg, (u32)a[2]);
-    file_put(f);
-    return r;
+    return socket_call(a, sendmsg_on);
+}
+
+// Of sendto and recvfrom.
+static bool buffer_is_user(const u64 *a)
+{
+    return a[1] <= USER_END && a[2] <= USER_END - a[1];
+}
+
+static s64 sendto_on(struct file *f, struct usock *s, const u64 *a)
+{
+    struct uapi_iovec v = {.base = a[1], .len = min(a[2], (u64)RW_MAX)};
+    struct send d = {.flags = (u32)a[3], .cred = ucred_now()};
+    struct uapi_msghdr msg = {.name = a[4], .namelen = (s32)a[5], .iovlen = 1};
+    return send_pieces(f, s, &d, &v, &msg);
 }
 
 s64 sys_sendto(const u64 *a)
 {
-    struct uapi_iovec v = {.base = a[1], .len = min(a[2], (u64)RW_MAX)};
-    struct send d = {.flags = (u32)a[3], .cred = ucred_now()};
-    struct uapi_sockaddr_un sa;
-    struct usock *s;
-    struct file *f;
-    if (a[1] > USER_END || a[2] > USER_END - a[1]) {
-        return -EFAULT;
-    }
-    s64 r = usock_of_fd((int)a[0], &f, &s);
-    if (r) {
-        return r;
-    }
-    if (a[4]) {
-        r = sockaddr_read(a[4], (s32)a[5], &sa);
-        d.to = &sa;
-        d.to_len = (s32)a[5];
-    }
-    if (!r) {
-        d.nonblock = load_relaxed(&f->flags) & O_NONBLOCK;
-        d.it = iov_iter_of(&v, 1, IOV_FROM_USER);
-        r = usock_send(s, &d);
-    }
-    file_put(f);
-    return r;
+    return buffer_is_user(a) ? socket_call(a, sendto_on) : -EFAULT;
 }
 
-s64 sys_sendmmsg(const u64 *a)
+// One of several messages, at `user`: r is its length, or what went wrong.
+static s64 mmsg_length_out(u64 user, s64 r)
+{
+    u32 len = (u32)r;
+    u64 to = user + offsetof(struct uapi_mmsghdr, len);
+    return r >= 0 && arch_copy_to_user((void *)to, &len, sizeof(len)) ? -EFAULT : r;
+}
+
+static s64 sendmmsg_on(struct file *f, struct usock *s, const u64 *a)
 {
     unsigned nr = min((unsigned)a[2], MMSG_MAX), done = 0;
-    struct usock *s;
-    struct file *f;
-    s64 r = usock_of_fd((int)a[0], &f, &s);
-    if (r) {
-        return r;
-    }
+    s64 r = 0;
     for (; done < nr; done++) {
         struct uapi_mmsghdr m;
         u64 user = a[1] + done * sizeof(m);
-        if (arch_copy_from_user(&m, (const void *)user, sizeof(m))) {
-            r = -EFAULT;
-            break;
-        }
-        r = send_on(f, s, &m.hdr, (u32)a[3]);
-        u32 len = (u32)r;
-        if (r >= 0 && arch_copy_to_user((void *)(user + offsetof(struct uapi_mmsghdr, len)), &len,
-                                        sizeof(len))) {
-            r = -EFAULT;
+        r = arch_copy_from_user(&m, (const void *)user, sizeof(m)) ? -EFAULT : 0;
+        if (!r) {
+            r = mmsg_length_out(user, send_message(f, s, &m.hdr, (u32)a[3]));
         }
         if (r < 0) {
             break;
         }
         cond_resched();
     }
-    file_put(f);
     return done ? (s64)done : r;
+}
+
+s64 sys_sendmmsg(const u64 *a)
+{
+    return socket_call(a, sendmmsg_on);
 }
 
 // ---- receive
@@ -290,34 +290,22 @@ static s64 recv_user(struct file *f, struct usock *s, u64 user, u32 flags)
     return r;
 }
 
-s64 sys_recvmsg(const u64 *a)
+static s64 recvmsg_on(struct file *f, struct usock *s, const u64 *a)
 {
-    struct usock *s;
-    struct file *f;
-    s64 r = usock_of_fd((int)a[0], &f, &s);
-    if (!r) {
-        r = recv_user(f, s, a[1], (u32)a[2]);
-        file_put(f);
-    }
-    return r;
+    return recv_user(f, s, a[1], (u32)a[2]);
 }
 
-s64 sys_recvfrom(const u64 *a)
+s64 sys_recvmsg(const u64 *a)
+{
+    return socket_call(a, recvmsg_on);
+}
+
+static s64 recvfrom_on(struct file *f, struct usock *s, const u64 *a)
 {
     struct uapi_iovec v = {.base = a[1], .len = min(a[2], (u64)RW_MAX)};
-    struct recv d = {.flags = (u32)a[3]};
-    struct usock *s;
-    struct file *f;
-    if (a[1] > USER_END || a[2] > USER_END - a[1]) {
-        return -EFAULT;
-    }
-    s64 r = usock_of_fd((int)a[0], &f, &s);
-    if (r) {
-        return r;
-    }
-    d.nonblock = load_relaxed(&f->flags) & O_NONBLOCK;
+    struct recv d = {.flags = (u32)a[3], .nonblock = load_relaxed(&f->flags) & O_NONBLOCK};
     d.it = iov_iter_of(&v, 1, IOV_TO_USER);
-    r = usock_recv(s, &d);
+    s64 r = usock_recv(s, &d);
     if (r >= 0 && a[4]) {
         u32 none = 0;
         int err = d.from && s->type == SOCK_DGRAM ? sockaddr_write(d.from, a[4], a[5])
@@ -327,52 +315,40 @@ s64 sys_recvfrom(const u64 *a)
     }
     uname_put(d.from);
     rights_put(d.rights);
-    file_put(f);
     return r;
 }
 
-// A timeout is looked at between messages only, as on Linux (recvmmsg(2), BUGS).
-s64 sys_recvmmsg(const u64 *a)
+s64 sys_recvfrom(const u64 *a)
+{
+    return buffer_is_user(a) ? socket_call(a, recvfrom_on) : -EFAULT;
+}
+
+// a[4]: the deadline.
+static s64 recvmmsg_on(struct file *f, struct usock *s, const u64 *a)
 {
     unsigned nr = min((unsigned)a[2], MMSG_MAX), done = 0;
     u32 flags = (u32)a[3];
-    struct uapi_timespec ts;
-    u64 deadline = TIME_NEVER;
-    struct usock *s;
-    struct file *f;
-    if (a[4]) {
-        if (arch_copy_from_user(&ts, (const void *)a[4], sizeof(ts))) {
-            return -EFAULT;
-        }
-        if (ts.tv_sec < 0 || (u64)ts.tv_nsec >= NSEC_PER_SEC) {
-            return -EINVAL;
-        }
-        if ((u64)ts.tv_sec < (1ull << 33)) {
-            deadline = clock_ns() + (u64)ts.tv_sec * NSEC_PER_SEC + (u64)ts.tv_nsec;
-        }
-    }
-    s64 r = usock_of_fd((int)a[0], &f, &s);
-    if (r) {
-        return r;
-    }
+    s64 r = 0;
     while (done < nr) {
         u64 user = a[1] + done * sizeof(struct uapi_mmsghdr);
-        r = recv_user(f, s, user, flags & ~MSG_WAITFORONE);
-        u32 len = (u32)r;
-        if (r >= 0 && arch_copy_to_user((void *)(user + offsetof(struct uapi_mmsghdr, len)), &len,
-                                        sizeof(len))) {
-            r = -EFAULT;
-        }
+        r = mmsg_length_out(user, recv_user(f, s, user, flags & ~MSG_WAITFORONE));
         if (r < 0) {
             break;
         }
         done++;
         flags |= flags & MSG_WAITFORONE ? MSG_DONTWAIT : 0;
-        if (clock_ns() >= deadline) {
+        if (clock_ns() >= a[4]) {
             break;
         }
         cond_resched();
     }
-    file_put(f);
     return done ? (s64)done : r;
+}
+
+// A timeout is looked at between messages only, as on Linux (recvmmsg(2), BUGS).
+s64 sys_recvmmsg(const u64 *a)
+{
+    u64 with_deadline[] = {a[0], a[1], a[2], a[3], TIME_NEVER};
+    int err = a[4] ? deadline_from_user(a[4], CLOCK_MONOTONIC, false, &with_deadline[4]) : 0;
+    return err ? err : socket_call(with_deadline, recvmmsg_on);
 }

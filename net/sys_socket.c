@@ -74,6 +74,18 @@ s64 sys_socketpair(const u64 *a)
     return 0;
 }
 
+s64 socket_call(const u64 *a, socket_fn fn)
+{
+    struct usock *s;
+    struct file *f;
+    s64 r = usock_of_fd((int)a[0], &f, &s);
+    if (!r) {
+        r = fn(f, s, a);
+        file_put(f);
+    }
+    return r;
+}
+
 // ---- Addresses
 // --------------------------------------------------------------------------------------
 
@@ -108,19 +120,6 @@ int sockaddr_write(const struct uname *n, u64 user, u64 user_len)
         return -EFAULT;
     }
     return 0;
-}
-
-// The calls whose first argument is a socket: fn has it and all of them.
-static s64 socket_call(const u64 *a, s64 (*fn)(struct file *, struct usock *, const u64 *))
-{
-    struct usock *s;
-    struct file *f;
-    s64 r = usock_of_fd((int)a[0], &f, &s);
-    if (!r) {
-        r = fn(f, s, a);
-        file_put(f);
-    }
-    return r;
 }
 
 static s64 bind_on(struct file *f, struct usock *s, const u64 *a)

@@ -227,6 +227,33 @@ static void more_room(void)
     group("SO_SNDBUF makes room");
 }
 
+// An address of no length is none: to whom the socket is connected.
+static void no_address(void)
+{
+    int s[2];
+    char c;
+    struct mmsghdr m[2];
+    struct iovec v = {&c, 1};
+    MUST(socketpair(AF_UNIX, SOCK_DGRAM, 0, s) == 0);
+    CHECK_EQ(sendto(s[0], "x", 1, 0, (void *)&name, 0), 1);
+    CHECK_EQ(recv(s[1], &c, 1, 0), 1);
+    CHECK_ERR(sendto(s[0], "x", 1, 0, (void *)&name, (socklen_t)-1), EINVAL);
+    struct msghdr none = {.msg_name = &name, .msg_iov = &v, .msg_iovlen = 1};
+    CHECK_EQ(sendmsg(s[0], &none, 0), 1);
+    int lone = socket(AF_UNIX, SOCK_DGRAM, 0);
+    CHECK_ERR(sendto(lone, "x", 1, 0, (void *)&name, 0), ENOTCONN);
+    close(lone);
+    memset(m, 0, sizeof(m));
+    m[0].msg_hdr = m[1].msg_hdr = none;
+    CHECK_EQ(recvmmsg(s[1], m, 2, MSG_WAITFORONE, &(struct timespec){100, 0}), 1);
+    CHECK_ERR(recvmmsg(s[1], m, 2, MSG_DONTWAIT, &(struct timespec){0, 1000000000}), EINVAL);
+    CHECK_ERR(recvmmsg(s[1], m, 2, MSG_DONTWAIT, NULL), EAGAIN);
+    CHECK_EQ(sendmmsg(s[0], m, 0, 0), 0);
+    close(s[0]);
+    close(s[1]);
+    group("messages without an address");
+}
+
 int main(void)
 {
     connection_kept();
@@ -234,5 +261,6 @@ int main(void)
     under_way();
     empty_packets();
     more_room();
+    no_address();
     return finish();
 }
