@@ -52,7 +52,7 @@ void *mt_next_rcu(struct maple_tree *mt, u64 addr, u64 *start, u64 *end);
 // The last entry whose range starts below addr, or NULL.
 void *mt_prev_rcu(struct maple_tree *mt, u64 addr, u64 *start, u64 *end);
 
-// Set aside nodes for nr_stores stores that the same writer will commit next, without letting go of
+// Set aside nodes for nr_stores stores that the same writer will commit next, before it lets go of
 // the writer lock. What *pre holds already counts. 0, or -ENOMEM with nothing kept, also of that.
 // May sleep. Cheap when repeated: the CPU keeps what an earlier mt_unprepare gave back. It is the
 // worst case: 7 nodes (of 384 bytes) for each store in a small tree, 10 to 20 in a large one.

@@ -100,8 +100,8 @@ struct mm *mm_create(const struct mm_scheme *scheme);
 // Sleeps. mm/fork.c
 int mm_fork(struct mm *parent, struct mm **out);
 void mm_get(struct mm *mm); // one more user
-// t, which has not started, becomes one more thread of mm, a user: its home (mm_find_gap) is the
-// next one.
+// t, which has not started, becomes one more thread of mm, a user: it maps below a top of its own
+// (mm_find_gap).
 void mm_add_thread(struct mm *mm, struct thread *t);
 void mm_put(struct mm *mm); // the last user unmaps everything (sleeps)
 // The scheduler's hook: interrupts off; NULL means a thread without an address space.

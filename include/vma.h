@@ -58,7 +58,7 @@ struct vma {
     u64 pgoff;      // [I] page number in the file of `start`; anonymous: see vma_page_index
     atomic_int ref; // [a] the tree holds 1, each parked fault 1; at 0: RCU-free
     struct list i_mmap_link; // [mapping->i_mmap_lock]
-    struct list edit_link;   // [E] a writer's list of VMAs to retire or to publish
+    struct list edit_link; // [E] a writer's list of VMAs to retire or to publish; retired: its own
     union {
         struct rcu_head rcu;      // once ref is 0
         atomic_ulong scheme_word; // [s] while alive
@@ -111,7 +111,7 @@ long vma_nr_used(void); // for leak tests
 struct vma *vma_new(void);
 void vma_blank_free(struct vma *blank); // one that was not used, or NULL
 
-// ---- Writers: plan, then commit (mm/vma.c). All under the edit lock of e->mm. -------------------
+// ---- Writers: plan, then commit (mm/vma.c). Under the edit lock of e->mm, but for the release. ----
 //
 //     vma_plan_cut(e, start, end)     everything in [start, end) is to go; what sticks out at
 //     either

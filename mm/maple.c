@@ -176,8 +176,8 @@ void node_retire(struct maple_node *n)
 // (The argument needs an inner root: a lower tree is treated as one of two levels.)
 static unsigned nodes_needed(struct maple_tree *mt, unsigned nr_stores)
 {
-    rcu_read_lock(); // the caller may not be the writer yet
-    struct maple_node *root = root_get(mt);
+    rcu_read_lock();                                      // the caller may not be the writer yet
+    struct maple_node *root = rcu_dereference(&mt->root); // pairs with the stores to root
     unsigned height = root == NULL || root->level == 0 ? 2 : root->level + 1u;
     rcu_read_unlock();
 

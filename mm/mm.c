@@ -139,9 +139,10 @@ void mm_add_thread(struct mm *mm, struct thread *t)
     t->mm_home = fetch_add_relaxed(&mm->nr_homes, 1) + 1;
 }
 
-unsigned mm_home(void)
+unsigned mm_home(struct mm *mm)
 {
-    return current_thread()->mm_home;
+    struct thread *self = current_thread();
+    return self->mm == mm ? self->mm_home : 0;
 }
 
 void mm_activate(struct mm *mm)

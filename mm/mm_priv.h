@@ -62,8 +62,9 @@ void edit_end(struct edit *e);
 void edit_zap_hole(struct edit *e);
 // cut + ready + commit + zap + finish: unmap [start, end). The edit lock is held. 0 or -ENOMEM.
 int unmap_locked(struct mm *mm, vaddr_t start, vaddr_t end);
-// The current thread's number among those of its address space: 0 for the first. See mm_find_gap.
-unsigned mm_home(void);
+// The current thread's number among those that mm_add_thread has brought to mm; 0 for others, the
+// first one among them. See mm_find_gap.
+unsigned mm_home(struct mm *mm);
 // Where a mapping of len bytes goes that may go anywhere. The edit lock is held. 0 or -ENOMEM.
 int mm_find_gap(struct mm *mm, u64 len, struct vma_gap *gap);
 // cut + add + ready + commit + zap + finish: publish `what`, replacing what is there.

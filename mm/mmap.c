@@ -32,8 +32,9 @@ void edit_end(struct edit *e)
     e->mm->scheme->edit_leave(e);
 }
 
-// The same for a call whose only plan is e itself. What the plan needs is had before the lock is
-// taken, and what it retires is let go after: none of it makes other writers wait.
+// The same for a call whose only plan is e itself. Nodes for one store, as most plans have, are had
+// before the lock is taken, and what the plan retires is let go of after: neither makes other
+// writers wait.
 static int edit_begin_one(struct edit *e, struct mm *mm)
 {
     vma_plan_init(e, mm);
@@ -256,18 +257,28 @@ static int mmap_spec(struct vma_spec *s, u64 len, unsigned prot, unsigned flags,
     return 0;
 }
 
-// Each thread has a stretch of its own in which free areas are sought first, 512 GiB below the one
-// before it; the first thread's is the highest, and the 65th shares it. Threads that map and unmap
-// would otherwise fill the same gap: their mappings join, so each call takes apart and makes anew
-// what another thread has made last, for nothing. (Measured: docs/SCALING.md.) A stretch is what a
-// top-level page table entry spans, so it costs a thread three table pages.
+// Where threads map. Each seeks free areas below a top of its own, 8 GiB below that of the thread
+// made before it; the first thread's is mmap_top, the 65th made shares it. Threads that map and
+// unmap would otherwise fill the same gap: their mappings join, so each call takes apart and makes
+// anew what another thread has made last, for nothing. (Measured: docs/SCALING.md.) Large mappings
+// go below all tops, so that one of them does not fill the stretches of many threads.
+//
+// 8 GiB, because all tops then lie under one or two entries of the root: a mapping that is alone in
+// its stretch comes and goes with a leaf table and the one above it. Rejected: an entry of the root
+// for each thread; that is a third table, and the root's lock, each time.
 #define HOMES       64
-#define HOME_STRIDE (1ul << 39)
-_Static_assert(HOMES *HOME_STRIDE < USER_END / 2, "programs and heaps are below");
+#define HOME_STRIDE (8ul << 30)
+_Static_assert(HOMES *HOME_STRIDE < USER_END / 3, "programs begin at two thirds of the space");
+
+static vaddr_t home_top(struct mm *mm, u64 len)
+{
+    u64 below = len > HOME_STRIDE / 2 ? HOMES : mm_home(mm) % HOMES;
+    return mm->mmap_top - below * HOME_STRIDE;
+}
 
 int mm_find_gap(struct mm *mm, u64 len, struct vma_gap *gap)
 {
-    vaddr_t top = mm->mmap_top - mm_home() % HOMES * HOME_STRIDE;
+    vaddr_t top = home_top(mm, len);
     int err = vma_find_gap(mm, top, len, gap);
     return err && top < mm->mmap_top ? vma_find_gap(mm, mm->mmap_top, len, gap) : err;
 }

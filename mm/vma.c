@@ -25,7 +25,7 @@
 // retired and a wider one is published. Entries stay where they are; page tables know nothing of
 // VMAs.
 //
-// Reference counts: the tree owns one (dropped at the end of the commit), each parked fault one.
+// Reference counts: the tree owns one (dropped by vma_commit_release), each parked fault one.
 // With the last one gone the memory and the reference on the file go after a grace period.
 
 #include <fs.h>

@@ -1,8 +1,9 @@
 // TEST: smp=1,2 scheme=rcu,mmap_lock timeout=60
 //
 // Where mappings go that may go anywhere: each thread has a stretch of its own (mm_find_gap), so
-// what threads map side by side is not joined, while one thread's mappings are; and a thread whose
-// stretch is full finds room where there is any, all of the address space if need be.
+// what threads map side by side is not joined, while one thread's mappings are, also after a large
+// mapping; and a thread whose stretch is full finds room where there is any, all of the address
+// space if need be.
 #include <pthread.h>
 #include <stdint.h>
 #include <sys/mman.h>
@@ -10,7 +11,7 @@
 
 #define GIB     (1ul << 30)
 #define PIECE   GIB
-#define STRETCH (512 * GIB)
+#define STRETCH (8 * GIB)
 #define LARGE   (1024 * GIB)
 #define ALL     (128 * 1024 * GIB)
 
@@ -69,6 +70,7 @@ int main(void)
     CHECK(nr_other >= nr_first - 1); // the pieces of the stretch's two sides may not make one
     ok("a thread whose stretch is full maps elsewhere");
 
+    CHECK(map(3 * LARGE) != NULL); // fills nobody's stretch
     char *piece[63] = {map_two(NULL)};
     for (int i = 1; i < 63; i++) { // one of the 64 stretches was that of the thread above
         piece[i] = in_thread(map_two);

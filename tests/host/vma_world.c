@@ -75,8 +75,9 @@ int shmem_file_create(u64 size_bytes, struct file **out)
     return 0;
 }
 
-unsigned mm_home(void)
+unsigned mm_home(struct mm *m)
 {
+    (void)m;
     return 0;
 }
 

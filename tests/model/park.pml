@@ -6,7 +6,7 @@
 //     fault        fault_pass: rcu_fault_enter, map_pages (finds the page in the cache or not),
 //                  rcu_fault_park, fault_block with ->fault and vma_put, then again with f->page in
 //                  hand
-//     munmap       vma_commit with rcu_edit_retire, zap, vma_commit_finish with vma_put
+//     munmap       vma_commit with rcu_edit_retire, zap, vma_commit_release with vma_put
 //     close        close(2): the other reference on the file
 //     rcu          the callback vma_free_rcu, once every section that was open when it was queued
 //                  ended
