@@ -16,11 +16,15 @@
 #include <k/string.h>
 #include <page.h>
 #include <sched.h>
+#include <uapi/time.h>
 #include "fs_priv.h"
 
 #define HEADER_LEN  110
 #define FIELD_MODE  1
+#define FIELD_UID   2
+#define FIELD_GID   3
 #define FIELD_NLINK 4
+#define FIELD_MTIME 5
 #define FIELD_SIZE  6
 #define FIELD_RMAJ  9
 #define FIELD_RMIN  10
@@ -121,6 +125,8 @@ static int node_make(struct walk *w, const struct record *r, const char *target,
         }
         if ((*out)->is_root) { // debootstrap without rights to mount has /proc a link to itself
             printk("initramfs: %s is mounted already: the archive's stays out\n", r->name);
+            inode_put(*out);
+            *out = NULL;
             return 0;
         }
         err = -EISDIR;
@@ -170,6 +176,13 @@ static int record_unpack(const struct record *r)
             printk("initramfs: %s: hard links become separate files\n", r->name);
         }
         err = file_fill(i, r);
+    }
+    if (!err && i) {
+        i->uid = r->field[FIELD_UID]; // nobody else knows it yet
+        i->gid = r->field[FIELD_GID];
+        if (r->field[FIELD_MTIME]) { // 0: our tools know no time for it
+            store_relaxed(&i->mtime_ns, (u64)r->field[FIELD_MTIME] * NSEC_PER_SEC);
+        }
     }
     inode_put(i);
     kfree(target);

@@ -189,8 +189,11 @@ static inline struct process *current_process(void)
 
 // Has the caller this capability in force? capabilities(7). A look at a word that the process
 // itself changes; kernel threads may do everything.
+#define CAP_SETGID         6
+#define CAP_SETUID         7
 #define CAP_IPC_LOCK       14
 #define CAP_SYS_ADMIN      21
+#define CAP_SYS_NICE       23
 #define CAP_SYS_RESOURCE   24
 #define CAP_SYS_TTY_CONFIG 26
 static inline bool current_has_cap(unsigned cap)

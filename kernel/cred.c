@@ -198,7 +198,8 @@ static void ids_set_locked(struct process *p, bool groups, struct ids n)
     dumpable_follow(p, old.effective != n.effective || old.fs != n.fs);
 }
 
-// What a call makes of the numbers: 0 or -EPERM. root: it may set them to anything.
+// What a call makes of the numbers: 0 or -EPERM. root: it may set them to anything, which is what
+// CAP_SETUID and CAP_SETGID are for.
 typedef int (*ids_rule)(struct ids *n, const u32 *want, bool root);
 
 static bool one_of_three(u32 id, u32 r, u32 e, u32 s)
@@ -271,7 +272,7 @@ static int ids_change(bool groups, const u64 *a, ids_rule rule, struct ids *befo
 
     spin_lock(&p->lock);
     n = *before = ids_of(&p->cred, groups);
-    err = rule(&n, want, !p->cred.euid);
+    err = rule(&n, want, current_has_cap(groups ? CAP_SETGID : CAP_SETUID));
     if (!err) {
         ids_set_locked(p, groups, n);
         if (rule == rule_setfs && !groups) {
@@ -383,7 +384,7 @@ s64 sys_setgroups(const u64 *a)
     struct cred_groups *g = NULL, *old;
     int err = 0;
 
-    if (creds_now().euid) {
+    if (!current_has_cap(CAP_SETGID)) {
         return -EPERM;
     }
     if ((u32)a[0] > GROUPS_MAX) {

@@ -20,9 +20,6 @@
 #define IOPRIO_NR_LEVELS   8
 enum ioprio_class { IOPRIO_NONE, IOPRIO_RT, IOPRIO_BE, IOPRIO_IDLE };
 
-#define CAP_SYS_ADMIN_BIT (1ull << 21)
-#define CAP_SYS_NICE_BIT  (1ull << 23)
-
 enum whose { WHOSE_PROCESS, WHOSE_PGRP, WHOSE_USER }; // as getpriority has it; ioprio_get: + 1
 
 // What to do with each thread: result is what the call returns, -ESRCH until one was found.
@@ -31,11 +28,6 @@ struct priority_visit {
     int value;
     s64 result;
 };
-
-static bool may(u64 capabilities)
-{
-    return current_process()->cred.cap_effective & capabilities;
-}
 
 static void visit_thread(struct priority_visit *v, s32 tid)
 {
@@ -99,9 +91,10 @@ static void nice_set_one(struct priority_visit *v, struct task_ext *t)
     const struct creds *me = &current_process()->cred, *c = &t->proc->cred;
     u64 limit = t->proc->rlimit[RLIMIT_NICE].cur;
 
-    if (c->uid != me->euid && c->euid != me->euid && !may(CAP_SYS_NICE_BIT)) {
+    if (c->uid != me->euid && c->euid != me->euid && !current_has_cap(CAP_SYS_NICE)) {
         v->result = -EPERM;
-    } else if (v->value < t->nice && (u64)(20 - v->value) > limit && !may(CAP_SYS_NICE_BIT)) {
+    } else if (v->value < t->nice && (u64)(20 - v->value) > limit &&
+               !current_has_cap(CAP_SYS_NICE)) {
         v->result = -EACCES;
     } else {
         t->nice = (s8)v->value;
@@ -139,7 +132,7 @@ static void ioprio_set_one(struct priority_visit *v, struct task_ext *t)
     const struct creds *me = &current_process()->cred;
     u32 uid = t->proc->cred.uid;
 
-    if (uid != me->euid && uid != me->uid && !may(CAP_SYS_NICE_BIT)) {
+    if (uid != me->euid && uid != me->uid && !current_has_cap(CAP_SYS_NICE)) {
         v->result = -EPERM;
     } else {
         t->ioprio = (u16)v->value;
@@ -152,7 +145,7 @@ static int ioprio_check(int value)
 {
     switch (value >> IOPRIO_CLASS_SHIFT) {
     case IOPRIO_RT:
-        return may(CAP_SYS_ADMIN_BIT | CAP_SYS_NICE_BIT) ? 0 : -EPERM;
+        return current_has_cap(CAP_SYS_ADMIN) || current_has_cap(CAP_SYS_NICE) ? 0 : -EPERM;
     case IOPRIO_BE:
     case IOPRIO_IDLE:
         return 0;

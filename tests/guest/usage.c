@@ -5,7 +5,6 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -172,9 +171,9 @@ static void test_nice(void)
 // Inherited; a group at once; and who is not root may only become nicer.
 static void test_nice_children(void)
 {
-    int status, to[2];
+    int status, to[2], from[2];
     char c;
-    CHECK(pipe(to) == 0);
+    CHECK(pipe(to) == 0 && pipe(from) == 0);
     pid_t pid = fork();
     if (pid == 0) {
         setpgid(0, 0);
@@ -192,16 +191,13 @@ static void test_nice_children(void)
             _exit(4);
         }
         close(to[1]);
+        CHECK_EQ(write(from[1], "x", 1), 1);
         _exit(read(to[0], &c, 1) == 0 ? 0 : 5); // until the parent closes its end
     }
     setpgid(pid, pid);
-    for (;;) { // until the child has come so far
-        errno = 0;
-        if (getpriority(PRIO_PROCESS, pid) != 7) {
-            break;
-        }
-        sched_yield();
-    }
+    close(from[1]);
+    CHECK_EQ(read(from[0], &c, 1), 1); // nothing when the child has found something wrong
+    close(from[0]);
     CHECK_EQ(setpriority(PRIO_PGRP, pid, 2), 0);
     CHECK_EQ(getpriority(PRIO_PROCESS, pid), 2);
     CHECK_EQ(getpriority(PRIO_PGRP, pid), 2);
