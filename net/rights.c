@@ -15,8 +15,9 @@
 //
 // It is right because the picture stands still: messages get and lose files under rights_mutex,
 // and a candidate's file gets no new reference but out of a message. (A file loses references at
-// any time; then it is found next time.) The collector runs when a socket's file is released: a
-// circle stays until that happens, as on Linux.
+// any time; then it is found next time.) The collector runs when a socket's file is released, and
+// before a message is made when twice as many sockets are in flight as the last time left there:
+// who makes circles only, and releases nothing, does not fill the memory with them.
 //
 // How many files may be under way is bounded for each user (unix(7), ETOOMANYREFS), because a
 // program can close its descriptors of them: RLIMIT_NOFILE alone would not bound it. A message may
@@ -31,6 +32,7 @@ static struct mutex rights_mutex = MUTEX_INIT(rights_mutex, RANK_SLEEP_MISC);
 static struct list inflight = LIST_INIT(inflight); // [G] usock.flight_link
 static struct list users = LIST_INIT(users);       // [G] flight_user.link
 static atomic_uint nr_inflight;                    // [a] sockets in it, written under G
+static atomic_uint collect_at = 1000;              // [a] so many are worth a look
 
 void rights_lock(void)
 {
@@ -106,8 +108,18 @@ static struct rights *rights_alloc(unsigned nr)
     return r;
 }
 
+// A hint, not a limit: two at once may both collect.
+static void collect_if_many(void)
+{
+    if (load_relaxed(&nr_inflight) >= load_relaxed(&collect_at)) {
+        rights_collect();
+        store_relaxed(&collect_at, 2 * load_relaxed(&nr_inflight) + 1000);
+    }
+}
+
 int rights_new(const s32 *fds, unsigned nr, struct rights **out)
 {
+    collect_if_many();
     struct rights *r = rights_alloc(nr);
     if (!r) {
         return -ENOMEM;
