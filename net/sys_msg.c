@@ -117,7 +117,8 @@ static int control_put_rights(struct control_out *c, struct rights *r, bool cloe
 // ---- send
 // --------------------------------------------------------------------------------------------
 
-// Send what the pieces v, msg->iovlen of them, hold: msg says to whom and with what. d has its flags.
+// Send what the pieces v, msg->iovlen of them, hold: msg says to whom and with what. d has its
+// flags.
 static s64 send_pieces(struct file *f, struct usock *s, struct send *d, const struct uapi_iovec *v,
                        const struct uapi_msghdr *msg)
 {

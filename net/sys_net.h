@@ -11,8 +11,8 @@ int sockaddr_read(u64 user, s32 len, struct uapi_sockaddr_un *sa);
 // As much of an address as fits into *user_len bytes; its length into *user_len. -EFAULT, -EINVAL.
 int sockaddr_write(const struct uname *n, u64 user, u64 user_len);
 
-// A call whose first argument is a socket's descriptor: fn has the socket and all arguments. What fn
-// says, or -EBADF, -ENOTSOCK.
+// A call whose first argument is a socket: fn has it, and all the arguments. Returns
+// what fn says, or -EBADF, -ENOTSOCK.
 typedef s64 (*socket_fn)(struct file *f, struct usock *s, const u64 *a);
 s64 socket_call(const u64 *a, socket_fn fn);
 
