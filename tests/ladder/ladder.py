@@ -32,8 +32,6 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
 DEFAULTS = {"packages": "", "prepare": "", "mem": "1G", "smp": "2", "timeout": "180",
             "linux": "same", "cases": "no", "differ": "0", "scheme": "rcu", "suite": "own"}
-# User space ends at the same address in both; defences against flaws of a CPU change no result.
-LINUX_OPTIONS = "no5lvl mitigations=off"
 
 
 class Failed(Exception):
@@ -108,8 +106,9 @@ class Rung:
         return self.boot(*options, *self.options())
 
     def there(self, vmlinuz):
-        return self.boot("--linux", vmlinuz, "--append", LINUX_OPTIONS,
-                         "--smp", self.settings["smp"], *self.options())
+        # User space ends at the same address in both.
+        return self.boot("--linux", vmlinuz, "--append", "no5lvl", "--smp", self.settings["smp"],
+                         *self.options())
 
     def climb(self, vmlinuz):
         """vmlinuz(suite): path of the suite's Linux kernel; None: of this machine's own suite."""
