@@ -111,7 +111,7 @@ long vma_nr_used(void); // for leak tests
 struct vma *vma_new(void);
 void vma_blank_free(struct vma *blank); // one that was not used, or NULL
 
-// ---- Writers: plan, then commit (mm/vma.c). Under the edit lock of e->mm, but for the release. ----
+// ---- Writers: plan, then commit (mm/vma.c). Under the edit lock of e->mm, but the release. ------
 //
 //     vma_plan_cut(e, start, end)     everything in [start, end) is to go; what sticks out at
 //     either
