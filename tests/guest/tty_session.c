@@ -19,7 +19,7 @@
 #include <termios.h>
 #include <unistd.h>
 
-#define ROUNDS 1000
+#define ROUNDS 2000
 
 static int master;
 static char slave_name[32];
@@ -296,7 +296,7 @@ static void *closer(void *arg)
     for (int i = 0; i < ROUNDS; i++) {
         wait_turn(2 * i + 1);
         // An open takes longer than a close: meet it at each place.
-        for (volatile int k = 0; k < i % 500 * 20; k++) {
+        for (volatile int k = 0; k < i % 100 * 30; k++) {
         }
         close(spare);
         turn++;
