@@ -4,13 +4,12 @@
 // inode->seals says what can never be done again; every file is born with F_SEAL_SEAL but those of
 // memfd_create with MFD_ALLOW_SEALING. What the seals forbid is looked up where it happens: in
 // tmpfs's write, truncate and fallocate under inode->lock, which adding a seal takes too, and in
-// mmap. F_SEAL_WRITE is refused while a shared mapping could write; an mmap that looked at the
-// seals just before and has not joined the list of mappings yet is missed.
+// mmap. F_SEAL_WRITE is refused while a shared mapping can write, or is being made: mm/rmap.c.
 #include <arch/uaccess.h>
 #include <k/string.h>
 #include <proc.h>
 #include <syscalls.h>
-#include <vma.h>
+#include <rmap.h>
 #include "fd_priv.h"
 
 #define MFD_CLOEXEC       0x1u
@@ -56,18 +55,6 @@ s64 sys_memfd_create(const u64 *a)
     return err ? err : fd_install(f, flags & MFD_CLOEXEC ? O_CLOEXEC : 0);
 }
 
-static bool mapping_may_be_written(struct mapping *m)
-{
-    bool may = false;
-    struct vma *v;
-    mutex_lock(&m->i_mmap_lock);
-    list_for_each_entry (v, &m->i_mmap, i_mmap_link) {
-        may |= (v->flags & VMA_SHARED) && (v->flags & VMA_MAYWRITE);
-    }
-    mutex_unlock(&m->i_mmap_lock);
-    return may;
-}
-
 static s64 seals_add(struct file *f, u32 seals)
 {
     struct inode *i = f->inode;
@@ -80,14 +67,7 @@ static s64 seals_add(struct file *f, u32 seals)
         return -EINVAL;
     }
     mutex_lock(&i->lock);
-    u32 have = load_relaxed(&i->seals);
-    if (have & F_SEAL_SEAL) {
-        r = -EPERM;
-    } else if ((seals & ~have & F_SEAL_WRITE) && mapping_may_be_written(&i->mapping)) {
-        r = -EBUSY;
-    } else {
-        store_relaxed(&i->seals, have | seals);
-    }
+    r = load_relaxed(&i->seals) & F_SEAL_SEAL ? -EPERM : rmap_seal(&i->mapping, seals);
     mutex_unlock(&i->lock);
     return r;
 }

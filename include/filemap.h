@@ -29,6 +29,7 @@ struct mapping {
     atomic_ulong size_bytes;        // [a] the file's size; written under inode->lock
     struct mutex i_mmap_lock;       // RANK_I_MMAP
     struct list i_mmap;             // [i_mmap_lock] VMAs that map this file
+    unsigned nr_writers_coming;     // [i_mmap_lock] mmaps under way that will be able to write
 };
 
 void mapping_init(struct mapping *m, struct inode *host, const struct mapping_ops *ops);

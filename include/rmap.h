@@ -14,6 +14,15 @@ struct tlb_batch;
 void rmap_link(struct vma *v);
 void rmap_unlink(struct vma *v);
 
+// A shared mapping of the file is to come through which it can be written. false: a seal forbids
+// it. true: from here until rmap_writer_came, after the VMA has joined the list or when it will not,
+// no such seal is put on. Sleep (i_mmap_lock).
+bool rmap_writer_comes(struct mapping *m);
+void rmap_writer_came(struct mapping *m);
+// Seal the file: F_SEAL_* more. -EBUSY: F_SEAL_WRITE, and somebody can write through a mapping, or
+// is about to. inode->lock held. Sleeps (i_mmap_lock).
+int rmap_seal(struct mapping *m, u32 seals);
+
 // Remove every entry that maps pages [first, last] of the file, in all address spaces, and flush.
 // cows: private copies too (truncate); otherwise only the file's own pages (hole punch). The caller
 // has cleared page->mapping of those pages and executed a full barrier (invariant 8). Sleeps.

@@ -134,6 +134,7 @@ struct vma_spec {
     u64 pgoff;
     bool pending;       // publish as VMA_PENDING until vma_commit_finish
     struct vma **blank; // a blank VMA to use, taken away then; NULL: none
+    bool writer_comes;  // rmap_writer_came is owed to the file's mapping
 };
 
 void vma_plan_init(struct edit *e, struct mm *mm);

@@ -41,6 +41,7 @@ void mapping_init(struct mapping *m, struct inode *host, const struct mapping_op
     store_relaxed(&m->nr_pages, 0);
     store_relaxed(&m->size_bytes, 0);
     mutex_init(&m->i_mmap_lock, RANK_I_MMAP);
+    m->nr_writers_coming = 0;
     list_init(&m->i_mmap);
 }
 

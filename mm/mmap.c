@@ -202,12 +202,18 @@ static int spec_from_file(struct vma_spec *s, struct file *file, bool shared, u6
     if (!file->ops->mmap) {
         return -ENODEV;
     }
-    bool sealed =
-        shared && (load_relaxed(&file->inode->seals) & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE));
-    if (sealed && (s->flags & VMA_WRITE)) {
+    bool may_write = !shared || mode == O_RDWR;
+    // With F_SEAL_SEAL, as most files are born, there can be no more seals.
+    unsigned seals = load_relaxed(&file->inode->seals);
+    if (shared && may_write && file->mapping && !(seals & F_SEAL_SEAL)) {
+        s->writer_comes = may_write = rmap_writer_comes(file->mapping);
+    } else if (shared) {
+        may_write &= !(seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE));
+    }
+    if (!may_write && (s->flags & VMA_WRITE)) {
         return -EPERM;
     }
-    s->flags |= !shared || (mode == O_RDWR && !sealed) ? VMA_MAYWRITE : 0;
+    s->flags |= may_write ? VMA_MAYWRITE : 0;
     int err = file->ops->mmap(file, &s->ops);
     if (err) {
         return err;
@@ -407,6 +413,9 @@ s64 mm_mmap(struct mm *mm, vaddr_t addr, u64 len, unsigned prot, unsigned flags,
 out_blank:
     vma_blank_free(blank);
 out_file:
+    if (s.writer_comes) {
+        rmap_writer_came(file->mapping);
+    }
     if (s.file) {
         file_put(s.file);
     }

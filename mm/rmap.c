@@ -5,6 +5,15 @@
 // an entry for a page it removed; one that joins later finds page->mapping cleared when it
 // installs.
 //
+// Seals. The list also tells whether a file may be sealed against writing (memfd_create(2)). A
+// mapping that will be able to write is counted from before it looks at the seals until it is in
+// the list, and the seal is put on under the list's lock:
+//
+//     mmap                                  fcntl(F_ADD_SEALS, F_SEAL_WRITE)
+//     lock: sealed? else count; unlock      lock: nobody counted or in the list? seal; unlock
+//     VMA into the list, and published
+//     lock: no longer counted; unlock
+//
 // The walk clears entries under the table locks alone, without the edit lock of the address space:
 // the VMA's mm cannot go away while the VMA is listed (exit removes its VMAs first), and tables
 // that are detached meanwhile are noticed under their lock. What the walk finds empty may still be
@@ -12,6 +21,7 @@
 
 #include <filemap.h>
 #include <fs.h>
+#include <k/errno.h>
 #include <k/lock.h>
 #include <k/rcu.h>
 #include <mm.h>
@@ -44,6 +54,46 @@ void rmap_unlink(struct vma *v)
         list_del(&v->i_mmap_link);
         mutex_unlock(&m->i_mmap_lock);
     }
+}
+
+bool rmap_writer_comes(struct mapping *m)
+{
+    unsigned never = F_SEAL_WRITE | F_SEAL_FUTURE_WRITE;
+    mutex_lock(&m->i_mmap_lock);
+    bool may = !(load_relaxed(&m->host->seals) & never);
+    m->nr_writers_coming += may;
+    mutex_unlock(&m->i_mmap_lock);
+    return may;
+}
+
+void rmap_writer_came(struct mapping *m)
+{
+    mutex_lock(&m->i_mmap_lock);
+    m->nr_writers_coming--;
+    mutex_unlock(&m->i_mmap_lock);
+}
+
+static bool has_writer_locked(const struct mapping *m)
+{
+    struct vma *v;
+    list_for_each_entry (v, &m->i_mmap, i_mmap_link) {
+        if ((v->flags & VMA_SHARED) && (v->flags & VMA_MAYWRITE)) {
+            return true;
+        }
+    }
+    return m->nr_writers_coming;
+}
+
+int rmap_seal(struct mapping *m, u32 seals)
+{
+    mutex_lock(&m->i_mmap_lock);
+    u32 have = load_relaxed(&m->host->seals);
+    int err = (seals & ~have & F_SEAL_WRITE) && has_writer_locked(m) ? -EBUSY : 0;
+    if (!err) {
+        store_relaxed(&m->host->seals, have | seals);
+    }
+    mutex_unlock(&m->i_mmap_lock);
+    return err;
 }
 
 // The part of v that maps pages [first, last]; false if none does.

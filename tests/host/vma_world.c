@@ -134,6 +134,18 @@ static struct cell seen(const struct vma *v, unsigned cell)
     return (struct cell){v->flags, v->file, vma_page_index(v, addr_of(cell))};
 }
 
+// Nothing is sealed here.
+bool rmap_writer_comes(struct mapping *m)
+{
+    (void)m;
+    return true;
+}
+
+void rmap_writer_came(struct mapping *m)
+{
+    (void)m;
+}
+
 // A VMA enters the reverse map before the tree has it, and leaves it dead.
 void rmap_link(struct vma *v)
 {
