@@ -96,9 +96,9 @@ struct inode {
     struct inode *parent;      // [N] directories: counted; the root's is itself, not counted
     char *name;                // [N] directories: the name in parent; NULL: a root of its own
     _Atomic(struct inode_locks *) locks; // [a] set once; fs/filelock.c
-    atomic_uint seals; // [a] F_SEAL_*, written under L, i_mmap_lock; fs/memfd.c
-    void *private;     // the file system's
-    u64 data;          // [I] the file system's
+    atomic_uint seals;                   // [a] F_SEAL_*, written under L, i_mmap_lock; fs/memfd.c
+    void *private;                       // the file system's
+    u64 data;                            // [I] the file system's
 };
 
 struct file_ops {

@@ -15,8 +15,8 @@ void rmap_link(struct vma *v);
 void rmap_unlink(struct vma *v);
 
 // A shared mapping of the file is to come through which it can be written. false: a seal forbids
-// it. true: from here until rmap_writer_came, after the VMA has joined the list or when it will not,
-// no such seal is put on. Sleep (i_mmap_lock).
+// it. true: from here until rmap_writer_came, after the VMA has joined the list or when it will
+// not, no such seal is put on. Both sleep (i_mmap_lock).
 bool rmap_writer_comes(struct mapping *m);
 void rmap_writer_came(struct mapping *m);
 // Seal the file: F_SEAL_* more. -EBUSY: F_SEAL_WRITE, and somebody can write through a mapping, or
