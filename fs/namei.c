@@ -303,8 +303,7 @@ int walk_last(struct walk *w, bool follow, struct inode **out)
     }
 }
 
-// ---- For the calls
-// -----------------------------------------------------------------------------------
+// ---- For the calls ------------------------------------------------------------------------------
 
 int user_path(u64 user, bool empty_ok, char **out)
 {

@@ -481,8 +481,7 @@ const struct inode_ops ramdir_fixed_ops = {
     .evict = ramdir_evict,
 };
 
-// ---- Symbolic links
-// ----------------------------------------------------------------------------------
+// ---- Symbolic links -----------------------------------------------------------------------------
 
 static ssize_t symlink_readlink(struct inode *link, char *buf, size_t size)
 {

@@ -126,8 +126,7 @@ static struct inode *slow_make_file(struct super *sb, u32 mode)
     return i;
 }
 
-// ---- Knobs
-// -----------------------------------------------------------------------------------------
+// ---- Knobs --------------------------------------------------------------------------------------
 
 // The files of a directory, counted, in *out (kfree it), and their number; -ENOMEM.
 static long slow_files(struct inode *dir, struct inode ***out)

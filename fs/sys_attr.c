@@ -8,8 +8,7 @@
 #include <uapi/time.h>
 #include "fs_priv.h"
 
-// ---- Owners
-// -----------------------------------------------------------------------------------------
+// ---- Owners -------------------------------------------------------------------------------------
 
 static int inode_chown(struct inode *i, u32 uid, u32 gid)
 {
@@ -72,8 +71,7 @@ s64 sys_fchown(const u64 *a)
     return err;
 }
 
-// ---- Times
-// ------------------------------------------------------------------------------------------
+// ---- Times --------------------------------------------------------------------------------------
 
 #define UTIME_NOW  0x3fffffff
 #define UTIME_OMIT 0x3ffffffe
@@ -204,8 +202,7 @@ s64 sys_utime(const u64 *a)
     return do_utimes(AT_FDCWD, a[0], LOOKUP_FOLLOW, ts);
 }
 
-// ---- Extended attributes
-// ----------------------------------------------------------------------------
+// ---- Extended attributes ------------------------------------------------------------------------
 
 static s64 xattr_path(u64 path, unsigned how, s64 answer)
 {

@@ -7,8 +7,7 @@
 
 #define DENTS_MAX 32768
 
-// ---- Making
-// ----------------------------------------------------------------------------------------
+// ---- Making -------------------------------------------------------------------------------------
 
 // The walk to a name that is to be made: 0, -EEXIST and others. want_dir: "name/" is fine.
 static int walk_new(struct walk *w, bool want_dir)
@@ -141,8 +140,7 @@ s64 sys_symlinkat(const u64 *a)
     return do_symlink(a[0], (int)a[1], a[2]);
 }
 
-// ---- Removing
-// --------------------------------------------------------------------------------------
+// ---- Removing -----------------------------------------------------------------------------------
 
 static int unlink_check(const struct walk *w, struct inode *i, bool rmdir, bool trailing)
 {
@@ -229,8 +227,7 @@ s64 sys_unlinkat(const u64 *a)
     return do_unlink((int)a[0], a[1], (u32)a[2] & AT_REMOVEDIR);
 }
 
-// ---- Renaming and linking
-// --------------------------------------------------------------------------
+// ---- Renaming and linking -----------------------------------------------------------------------
 
 static bool dir_is_within(struct inode *dir, const struct inode *top)
 {
@@ -473,8 +470,7 @@ s64 sys_linkat(const u64 *a)
     return with_two_walks((int)a[0], a[1], (int)a[2], a[3], flags, walk_link);
 }
 
-// ---- Listing
-// ---------------------------------------------------------------------------------------
+// ---- Listing ------------------------------------------------------------------------------------
 
 // The entry of getdents: the type is its last byte, behind the name and its NUL.
 struct old_dirent {
@@ -582,8 +578,7 @@ s64 sys_getdents(const u64 *a)
     return do_getdents(a, true);
 }
 
-// ---- The current directory
-// -------------------------------------------------------------------------
+// ---- The current directory ----------------------------------------------------------------------
 
 s64 sys_getcwd(const u64 *a)
 {

@@ -8,8 +8,7 @@
 
 #define SETFL_MASK (O_APPEND | O_NONBLOCK | O_ASYNC | O_DIRECT | O_NOATIME)
 
-// ---- Open and close
-// --------------------------------------------------------------------------------
+// ---- Open and close -----------------------------------------------------------------------------
 
 static s64 do_open_how(int dirfd, u64 user, u32 flags, u32 mode, u32 resolve)
 {
@@ -141,8 +140,7 @@ s64 sys_pipe2(const u64 *a)
     return do_pipe(a[0], (u32)a[1]);
 }
 
-// ---- Duplicates and flags
-// --------------------------------------------------------------------------
+// ---- Duplicates and flags -----------------------------------------------------------------------
 
 static s64 do_dup(int fd, unsigned lowest, u32 flags)
 {
@@ -285,8 +283,7 @@ s64 sys_ioctl(const u64 *a)
     return r;
 }
 
-// ---- Position and size
-// -----------------------------------------------------------------------------
+// ---- Position and size --------------------------------------------------------------------------
 
 static s64 seek_target(struct file *f, s64 off, unsigned whence)
 {

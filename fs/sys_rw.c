@@ -114,8 +114,7 @@ s64 sys_pwrite64(const u64 *a)
     return fd_io_at((int)a[0], a[1], a[2], a[3], true);
 }
 
-// ---- Vectors
-// ---------------------------------------------------------------------------------------
+// ---- Vectors ------------------------------------------------------------------------------------
 
 // append: each piece goes to the end, wherever that is by then.
 static ssize_t io_vector(struct file *f, const struct uapi_iovec *v, u64 nr, u64 *pos, bool write,

@@ -100,8 +100,7 @@ struct inode *shmem_inode_new(u32 mode)
     return i;
 }
 
-// ---- Reading and writing
-// ---------------------------------------------------------------------------
+// ---- Reading and writing ------------------------------------------------------------------------
 
 // Nobody will see the rest of a long call.
 static bool call_is_over(void)
@@ -368,8 +367,7 @@ static void tmpfs_evict(struct inode *i)
 
 static const struct inode_ops tmpfs_file_ops = {.evict = tmpfs_evict};
 
-// ---- Mounts
-// ----------------------------------------------------------------------------------------
+// ---- Mounts -------------------------------------------------------------------------------------
 
 static void tmpfs_statfs(struct super *sb, struct uapi_statfs *st)
 {

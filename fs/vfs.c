@@ -142,8 +142,7 @@ int dir_path_locked(struct inode *dir, struct inode *root, char **out, bool *unr
     return 0;
 }
 
-// ---- Boot
-// ------------------------------------------------------------------------------------------
+// ---- Boot ---------------------------------------------------------------------------------------
 
 static void boot_mount(const char *name, struct inode *root)
 {

@@ -199,8 +199,7 @@ struct rights *umsg_take_rights(struct umsg *m, bool peek)
     return r;
 }
 
-// ---- The collector
-// ----------------------------------------------------------------------------------
+// ---- The collector ------------------------------------------------------------------------------
 
 // Locked: call fn for each candidate in the messages of s.
 static void queue_each_locked(struct usock *s, void (*fn)(struct usock *, struct list *),

@@ -20,8 +20,7 @@ static int msg_iov_read(const struct uapi_msghdr *msg, struct uapi_iovec **out)
     return msg->iovlen > UIO_MAXIOV ? -EMSGSIZE : iov_read_own(msg->iov, msg->iovlen, out);
 }
 
-// ---- What comes with a message
-// ------------------------------------------------------------------------
+// ---- What comes with a message ------------------------------------------------------------------
 
 static int control_one(const struct uapi_cmsghdr *h, const void *data, size_t n, struct send *d)
 {
@@ -114,8 +113,7 @@ static int control_put_rights(struct control_out *c, struct rights *r, bool cloe
     return nr ? control_put(c, SCM_RIGHTS, fds, nr * sizeof(s32)) : 0;
 }
 
-// ---- send
-// --------------------------------------------------------------------------------------------
+// ---- send ---------------------------------------------------------------------------------------
 
 // Send what the pieces v, msg->iovlen of them, hold: msg says to whom and with what. d has its
 // flags.
@@ -218,8 +216,7 @@ s64 sys_sendmmsg(const u64 *a)
     return socket_call(a, sendmmsg_on);
 }
 
-// ---- receive
-// -----------------------------------------------------------------------------------------
+// ---- receive ------------------------------------------------------------------------------------
 
 static s64 recv_results(struct usock *s, struct uapi_msghdr *msg, struct recv *d, s64 r)
 {

@@ -86,8 +86,7 @@ s64 socket_call(const u64 *a, socket_fn fn)
     return r;
 }
 
-// ---- Addresses
-// --------------------------------------------------------------------------------------
+// ---- Addresses ----------------------------------------------------------------------------------
 
 int sockaddr_read(u64 user, s32 len, struct uapi_sockaddr_un *sa)
 {

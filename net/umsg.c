@@ -13,8 +13,7 @@
 #define CHUNK    16384u
 #define OVERHEAD 32u // what Linux wants to be left of SO_SNDBUF
 
-// ---- Messages
-// ---------------------------------------------------------------------------------------
+// ---- Messages -----------------------------------------------------------------------------------
 
 void umsg_free(struct umsg *m)
 {
@@ -237,8 +236,7 @@ ssize_t usock_send(struct usock *s, struct send *d)
     return r;
 }
 
-// ---- Receiving
-// --------------------------------------------------------------------------------------
+// ---- Receiving ----------------------------------------------------------------------------------
 
 static bool recv_may(struct usock *s)
 {

@@ -124,8 +124,7 @@ u64 sock_deadline(u64 timeout_ns)
     return timeout_ns ? clock_ns() + timeout_ns : TIME_NEVER;
 }
 
-// ---- The end
-// ----------------------------------------------------------------------------------------
+// ---- The end ------------------------------------------------------------------------------------
 
 // Tell a connected peer that we are gone. reset: we had not read all it sent.
 static void usock_leave_peer(struct usock *s, struct usock *peer, bool reset)
@@ -204,8 +203,7 @@ int usock_shutdown(struct usock *s, int how)
     return 0;
 }
 
-// ---- The file
-// ---------------------------------------------------------------------------------------
+// ---- The file -----------------------------------------------------------------------------------
 
 static bool usock_may_write(struct usock *s)
 {

@@ -208,8 +208,7 @@ static void faults(void)
     close(fd);
 }
 
-// --- Calls that a signal interrupts
-// ----------------------------------------------------------------
+// --- Calls that a signal interrupts --------------------------------------------------------------
 
 static int pipe_fds[2];
 static pthread_t main_thread;
@@ -281,8 +280,7 @@ static void interrupted(void)
     ok("sigtimedwait");
 }
 
-// --- A thread that never enters the kernel
-// ---------------------------------------------------------
+// --- A thread that never enters the kernel -------------------------------------------------------
 
 static atomic_int spinning, stop;
 
@@ -324,8 +322,7 @@ static void busy_thread(void)
     ok("a busy thread");
 }
 
-// --- A signal for the process goes to a thread that wants it
-// ---------------------------------------
+// --- A signal for the process goes to a thread that wants it -------------------------------------
 
 static atomic_int taker;
 
