@@ -2,7 +2,6 @@
 #include <arch/cpu.h>
 #include <k/assert.h>
 #include <k/string.h>
-#include <page.h>
 #include <sched.h>
 #include <slab.h>
 
@@ -12,12 +11,11 @@ struct thread *thread_alloc(const char *name)
     if (!t) {
         return NULL;
     }
-    struct page *stack = page_alloc_order(KSTACK_ORDER, GFP_KERNEL);
-    if (!stack) {
+    t->kstack = arch_kstack_alloc();
+    if (!t->kstack) {
         kfree(t);
         return NULL;
     }
-    t->kstack = page_addr(stack);
     store_relaxed(&t->affinity, ~0ul);
     store_relaxed(&t->cpu, (int)cpu_id());
     list_init(&t->rq_link);
@@ -30,7 +28,7 @@ void thread_free(struct thread *t)
 {
     debug_assert(!t->on_rq && !load_relaxed(&t->on_cpu));
     arch_fpu_free(t);
-    page_free_order(virt_to_page(t->kstack), KSTACK_ORDER);
+    arch_kstack_free(t->kstack);
     kfree(t);
 }
 

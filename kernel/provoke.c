@@ -1,9 +1,10 @@
 // panic=NAME on the command line: break a rule on purpose, so that a test can see it noticed.
 //
-//     test        the panic itself, in every build
-//     lock-order  take two locks against their ranks     DEBUG=1 only
-//     rcu-sleep   sleep in a read section                DEBUG=1 only
-//     lock-sleep  sleep with a spinlock held             DEBUG=1 only
+//     test          the panic itself, in every build
+//     kernel-stack  use more of it than there is           not SAN=kasan
+//     lock-order    take two locks against their ranks     DEBUG=1 only
+//     rcu-sleep     sleep in a read section                DEBUG=1 only
+//     lock-sleep    sleep with a spinlock held             DEBUG=1 only
 //
 // A build that does not check the rule says so and goes on.
 #include <bootinfo.h>
@@ -22,6 +23,20 @@ static struct spinlock second = SPINLOCK_INIT(RANK_PAGE);
 static void provoke_panic(void)
 {
     panic("asked for by panic=test");
+}
+
+// Frames of half a page, each with a call after it.
+static noinline unsigned deeper(unsigned depth)
+{
+    volatile char frame[2048];
+    frame[depth % sizeof(frame)] = (char)depth;
+    unsigned below = depth < 1000 ? deeper(depth + 1) : 0;
+    return below + (unsigned)frame[depth % sizeof(frame)];
+}
+
+static void provoke_kernel_stack(void)
+{
+    printk("panic=kernel-stack: %u frames\n", deeper(0));
 }
 
 static void provoke_lock_order(void)
@@ -51,6 +66,7 @@ static const struct {
     void (*fn)(void);
 } provocations[] = {
     {"test", provoke_panic},
+    {"kernel-stack", provoke_kernel_stack},
     {"lock-order", provoke_lock_order},
     {"rcu-sleep", provoke_rcu_sleep},
     {"lock-sleep", provoke_lock_sleep},

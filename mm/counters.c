@@ -120,13 +120,14 @@ static size_t stats_text(char *buf, size_t size)
     spin_lock(&mms_lock);
     unsigned spaces = nr_mms;
     spin_unlock(&mms_lock);
-    int n = snprintf(buf, size,
-                     "pages_total %lu\npages_free %lu\npages_slab %ld\nobjects %ld\n"
-                     "page_tables %ld\nvmas %ld\nmaple_nodes %ld\n"
-                     "address_spaces %u\nopen_files %ld\n",
-                     (unsigned long)page_nr_total(), (unsigned long)page_nr_free(), slab_nr_pages(),
-                     slab_nr_used(), pt_nr_tables(), vma_nr_used(), maple_nr_nodes(), spaces,
-                     file_nr_open());
+    int n =
+        snprintf(buf, size,
+                 "pages_total %lu\npages_free %lu\npages_slab %ld\nkernel_tables %lu\nobjects %ld\n"
+                 "page_tables %ld\nvmas %ld\nmaple_nodes %ld\n"
+                 "address_spaces %u\nopen_files %ld\n",
+                 (unsigned long)page_nr_total(), (unsigned long)page_nr_free(), slab_nr_pages(),
+                 (unsigned long)mmu_nr_kernel_tables(), slab_nr_used(), pt_nr_tables(),
+                 vma_nr_used(), maple_nr_nodes(), spaces, file_nr_open());
     struct mm *mm = current_mm();
     return (size_t)n + (mm ? mm_counters_text(mm, buf + n, size - (size_t)n) : 0);
 }

@@ -13,6 +13,7 @@
 #include <screen.h>
 #include <uart.h>
 #include "irq.h"
+#include "x86_priv.h"
 
 #define EXIT_CLEAN       0x10
 #define EXIT_PANIC       0x31
@@ -138,6 +139,7 @@ void arch_init_early(void)
 void arch_init_late(void)
 {
     ioapic_init();
+    trap_guard_ist(0);
 }
 
 // --- Stop

@@ -118,7 +118,8 @@ high_half:
 1:  hlt
     jmp 1b
 
-// A secondary CPU in long mode, on the boot tables: smp.c has put its stack and number here.
+// A secondary CPU in long mode, on the boot tables: smp.c has put its stack and number here. The
+// stack is mapped by the kernel's own tables only.
     .globl ap_entry
 ap_entry:
     xorl %eax, %eax
@@ -127,6 +128,8 @@ ap_entry:
     movl %eax, %ss
     movl %eax, %fs
     movl %eax, %gs
+    movq kernel_root(%rip), %rax
+    movq %rax, %cr3
     movq ap_stack_top(%rip), %rsp
     xorl %ebp, %ebp
     call ap_main
@@ -170,6 +173,9 @@ boot_pd:
 
     .section .bss.boot, "aw", @nobits
     .balign 4096
+    .globl boot_stack_guard
+boot_stack_guard:
+    .skip 4096
 boot_stack:
     .skip 16384
     .globl boot_stack_top

@@ -15,6 +15,16 @@ extern char boot_gdtr[];
 noreturn_fn void boot_main(u32 magic, u32 info);
 noreturn_fn void ap_main(void);
 extern void *ap_stack_top;
+extern char boot_stack_guard[]; // a page below the first stack: not mapped
+extern paddr_t kernel_root;     // kmap.c; secondary CPUs load it before they use their stack
+
+// kmap.c: forget every translation of this CPU, those of the kernel too. Interrupts off.
+void kmap_flush_cpu(void);
+// The lowest table of the kernel's half that has addr, made if need be. NULL: no memory. Sleeps;
+// one caller at a time for a place.
+struct pte_slot *kmap_table(vaddr_t addr);
+// kstack.c: the first tables of the stacks' area, from kmap_init.
+void kstack_init(void);
 
 // loader.c: fill bootinfo from the loader's records; panics if there is no memory map.
 void loader_read(u32 magic, paddr_t info);

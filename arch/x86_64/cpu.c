@@ -6,10 +6,12 @@
 // at each load: loading the task register marks its descriptor busy, and would fault on a busy one.
 //
 // Double faults, NMIs and machine checks run on a stack of their own (IST 1), because the one in
-// use may be the problem. All three panic, so one stack serves them all.
+// use may be the problem: too small, for one (kstack.c). All three panic, so one stack serves them
+// all. Until there is memory for one with a gap below it, it is a per-CPU variable.
 //
 // Rejected: segment limits, call gates, the 32-bit system call entry; and turning on what the CPU
 // has but nothing here needs (PCID: later, with a measurement).
+#include <arch/thread.h>
 #include <asm/uaccess.h>
 #include <k/assert.h>
 #include <k/percpu.h>
@@ -74,6 +76,7 @@ struct table_register {
 } __attribute__((packed));
 
 DEFINE_PER_CPU(struct cpu_block, cpu_block);
+static DEFINE_PER_CPU(u64 *, ist_top); // NULL: descriptor_tables.ist
 static DEFINE_PER_CPU(struct descriptor_tables, descriptor_tables);
 static struct idt_gate idt[256] __attribute__((aligned(16)));
 bool cpu_has_fsgsbase, cpu_has_fast_strings;
@@ -142,7 +145,7 @@ static void tables_load(void)
     struct table_register idtr = {sizeof(idt) - 1, (u64)idt};
 
     d->ist.gs_base = (u64)b;
-    b->tss.ist[0] = (u64)&d->ist.gs_base;
+    b->tss.ist[0] = (u64)(this_cpu(ist_top) ? this_cpu(ist_top) : &d->ist.gs_base);
     b->tss.io_map_base = sizeof(b->tss); // behind the limit: no port is user's
     gdt_build(d->gdt, &b->tss);
 
@@ -153,6 +156,18 @@ static void tables_load(void)
     __asm__ volatile("mov %0, %%ds; mov %0, %%es" ::"r"(0) : "memory"); // unused in 64-bit mode
     __asm__ volatile("ltr %w0" ::"r"(SEL_TSS) : "memory");
     __asm__ volatile("lidt %0" ::"m"(idtr) : "memory");
+}
+
+void trap_guard_ist(unsigned n)
+{
+    char *stack = arch_kstack_alloc();
+    if (!stack) {
+        return;
+    }
+    u64 *top = (u64 *)(stack + KSTACK_SIZE) - 2; // as in struct ist_stack
+    *top = (u64)&per_cpu(cpu_block, n);
+    per_cpu(ist_top, n) = top;
+    per_cpu(cpu_block, n).tss.ist[0] = (u64)top; // an offline CPU's is written anew, from ist_top
 }
 
 void trap_init_early(void)

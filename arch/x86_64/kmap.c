@@ -4,13 +4,14 @@
 //   and
 //                      the CPU has them, else 2 MiB pages for every 2 MiB that contains some RAM
 //   DEVICE_MAP_BASE    device registers, uncached, 4 KiB pages, handed out upwards, never returned
+//   STACK_MAP_BASE     kernel stacks, 4 KiB pages with gaps; changes all the time: see kstack.c
 //   KERNEL_BASE        the image, 4 KiB pages: text read and execute, constants read, data
 //   read-write
 //
 // All top-level entries above KERNEL_ROOT_FIRST that are ever used exist when kmap_init returns, so
 // a process's top-level table copies them once (mmu_init_root) and never has to be told of a
-// change. Nothing here is unmapped or changed later except that device pages appear, hence no TLB
-// flush.
+// change. Nothing but the stacks is unmapped or changed later; device pages only appear, hence no
+// TLB flush here.
 //
 // Tables come from a block taken from RAM in one piece, below 4 GiB, where the boot tables reach
 // it; its size is computed first. Rejected: a static pool in the image, which would have to be
@@ -30,15 +31,16 @@
 #define GIB            (1ul << 30)
 #define DIRECT_MAP_MAX (64ul << 40)
 #define DEVICE_MAP_END (DEVICE_MAP_BASE + GIB)
-#define SPARE_TABLES   16 // for device mappings before the page allocator works
+#define SPARE_TABLES   24 // for devices and stacks before the page allocator works
 #define CR4_PGE        (1ul << 7)
 #define CR0_WP         (1ul << 16)
 #define CPUID_1G_PAGES (1u << 26) // 0x80000001, EDX
 
-static paddr_t kernel_root;
+paddr_t kernel_root;
 static paddr_t table_next, table_end; // the block: [next, end) is unused and zero
 static vaddr_t device_next = DEVICE_MAP_BASE;
 static bool have_1g_pages;
+static atomic_ulong nr_tables; // from the page allocator; never given back
 
 // A zeroed table: from the block, later from the allocator. 0: no memory.
 static paddr_t table_alloc(void)
@@ -48,7 +50,13 @@ static paddr_t table_alloc(void)
         return table_next - PAGE_SIZE;
     }
     struct page *p = page_map ? page_alloc(GFP_KERNEL | GFP_ZERO) : NULL;
+    fetch_add_relaxed(&nr_tables, p != NULL);
     return p ? page_to_phys(p) : 0;
+}
+
+u64 mmu_nr_kernel_tables(void)
+{
+    return load_relaxed(&nr_tables);
 }
 
 // The slot for addr at `level`, tables above it made as needed. NULL: no memory.
@@ -148,6 +156,19 @@ void kmap_init_cpu(void)
     __asm__ volatile("mov %0, %%cr4" ::"r"(cr | CR4_PGE) : "memory");
 }
 
+void kmap_flush_cpu(void)
+{
+    u64 cr;
+    __asm__ volatile("mov %%cr4, %0" : "=r"(cr));
+    __asm__ volatile("mov %0, %%cr4" ::"r"(cr & ~CR4_PGE) : "memory"); // SDM volume 3, 4.10.4.1
+    __asm__ volatile("mov %0, %%cr4" ::"r"(cr) : "memory");
+}
+
+struct pte_slot *kmap_table(vaddr_t addr)
+{
+    return kmap_slot(align_down(addr, pt_span(1)), 0);
+}
+
 void kmap_init(void)
 {
     have_1g_pages = cpuid(0x80000001, 0).d & CPUID_1G_PAGES;
@@ -166,7 +187,9 @@ void kmap_init(void)
     map_image(text_start, text_end, PTE_P_READ | PTE_P_EXEC);
     map_image(rodata_start, rodata_end, PTE_P_READ);
     map_image(rodata_end, kernel_end, PTE_P_READ | PTE_P_WRITE);
+    pte_write(kmap_slot((vaddr_t)boot_stack_guard, 0), pte_none());
     (void)kmap_slot(DEVICE_MAP_BASE, 1);
+    kstack_init();
     kasan_map_shadow();
     kmap_init_cpu();
 }

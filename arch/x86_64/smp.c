@@ -36,6 +36,7 @@
 #include "boot_priv.h"
 #include "irq.h"
 #include "trampoline.h"
+#include "x86_priv.h"
 
 #define MSR_PAT        0x277u
 #define CPUID_PAT      (1u << 16) // leaf 1, EDX
@@ -150,6 +151,7 @@ int arch_start_cpu(unsigned n, struct thread *idle)
     ap_cpu = n;
     ap_idle = idle;
     ap_stack_top = (char *)idle->kstack + KSTACK_SIZE;
+    trap_guard_ist(n);
     store_release(&ap_arrived, false);
     if (ap_kick(apic_ids[n], INIT_FAST_NS, ARRIVE_NS) ||
         ap_kick(apic_ids[n], INIT_SLOW_NS, ARRIVE_SLOW_NS)) {

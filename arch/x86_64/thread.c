@@ -7,7 +7,8 @@
 //                                                        ^ tss.rsp[0] is the end
 //
 // The trapframe's place is kept free in kernel threads, too, so that one may become a user thread
-// by arch_enter_user(). There are no guard pages; the canary is checked at each switch.
+// by arch_enter_user(). Below it nothing is mapped (kstack.c); where it is, under KASAN, the canary
+// tells, which is checked at each switch.
 //
 // What user code can change but the kernel never uses (FPU, FS base, user GS base) stays in the
 // registers while kernel threads run: each switch away from a user thread saves it, and a switch to

@@ -91,9 +91,26 @@ void trap_prepare_return(struct trapframe *f)
     prepare_return(f);
 }
 
+static vaddr_t cr2_read(void)
+{
+    vaddr_t cr2;
+    __asm__ volatile("mov %%cr2, %0" : "=r"(cr2));
+    return cr2;
+}
+
+static void overflow_fatal(const struct trapframe *f, vaddr_t addr)
+{
+    if (kstack_guards(addr)) {
+        const struct thread *t = current_thread();
+        panic("kernel stack overflow: thread %s, address %p, instruction %p", t ? t->name : "none",
+              (void *)addr, (void *)f->rip);
+    }
+}
+
 static noreturn_fn cold void page_fault_fatal(struct trapframe *f, vaddr_t addr)
 {
     CPU_BLOCK_WRITE(panic_frame, f);
+    overflow_fatal(f, addr);
     const char *what = f->error & PF_RESERVED ? "page table broken, fault" : "kernel page fault";
     panic("%s at %p, instruction %p, error code %lx", what, (void *)addr, (void *)f->rip, f->error);
 }
@@ -102,6 +119,9 @@ noreturn_fn cold void trap_fatal(struct trapframe *f)
 {
     const char *name = f->vector < TRAP_IRQ_FIRST ? exceptions[f->vector].name : NULL;
     CPU_BLOCK_WRITE(panic_frame, f);
+    if (f->vector == TRAP_DF) { // of a page fault whose frame found no room: CR2 says where
+        overflow_fatal(f, cr2_read());
+    }
     panic("%s in %s mode at %p, vector %lu, error code %lx", name ? name : "unexpected trap",
           trap_from_user(f) ? "user" : "kernel", (void *)f->rip, f->vector, f->error);
 }
@@ -185,15 +205,14 @@ void trap_syscall(struct trapframe *f)
 static void regs_print(const struct trapframe *f)
 {
     const char *name;
-    u64 off, cr2;
-    __asm__ volatile("mov %%cr2, %0" : "=r"(cr2));
+    u64 off;
     if (!trap_from_user(f) && ksym_lookup(f->rip, &name, &off)) {
         printk("rip %016lx  %s+0x%lx\n", f->rip, name, off);
     } else {
         printk("rip %016lx\n", f->rip);
     }
     printk("rsp %016lx rflags %08lx cs %02lx ss %02lx cr2 %016lx\n", f->rsp, f->rflags, f->cs,
-           f->ss, cr2);
+           f->ss, cr2_read());
     printk("rax %016lx rbx %016lx rcx %016lx rdx %016lx\n", f->rax, f->rbx, f->rcx, f->rdx);
     printk("rsi %016lx rdi %016lx rbp %016lx r8  %016lx\n", f->rsi, f->rdi, f->rbp, f->r8);
     printk("r9  %016lx r10 %016lx r11 %016lx r12 %016lx\n", f->r9, f->r10, f->r11, f->r12);

@@ -25,7 +25,13 @@ void trap_syscall(struct trapframe *f);
 void trap_prepare_return(struct trapframe *f);
 noreturn_fn void trap_fatal(struct trapframe *f);
 
+// kstack.c: does addr lie in the gap below a kernel stack?
+bool kstack_guards(vaddr_t addr);
+
 // cpu.c
+// CPU n's stack for double faults gets a gap below it, if there is memory. Before the CPU starts;
+// for the boot CPU once there is an allocator.
+void trap_guard_ist(unsigned n);
 extern bool cpu_has_fsgsbase;     // user code may change its FS and GS base itself
 extern bool cpu_has_fast_strings; // `rep stos` and `rep movs` beat a loop
 

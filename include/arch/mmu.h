@@ -58,6 +58,10 @@ void mmu_init_root(void *root);
 // The kernel's own top-level table, loaded on a CPU that runs no user address space.
 paddr_t mmu_kernel_root(void);
 
+// Pages of the page allocator that the kernel's own tables take: more with many threads or devices,
+// never less.
+u64 mmu_nr_kernel_tables(void);
+
 // Map device memory [pa, pa+len) for the kernel, uncached. Boot and drivers' probe. NULL: no
 // memory.
 void *mmu_map_device(paddr_t pa, u64 len);

@@ -20,6 +20,12 @@ struct trapframe;
 // arch_hwcap(unsigned n): AT_HWCAP for n = 0, AT_HWCAP2 for 1.
 #include <asm/thread.h>
 
+// A kernel stack of KSTACK_SIZE bytes: its lowest address, contents undefined; below it nothing is
+// mapped, so that an overflow is noticed. NULL: no memory. Sleeps. free: nobody runs on it any
+// more; thread context, also under RCU's callbacks.
+void *arch_kstack_alloc(void);
+void arch_kstack_free(void *kstack);
+
 // Switch stacks from prev to next; returns in next with prev's thread as the value (so the caller
 // can finish what must wait until prev's stack is idle). Interrupts off. Also switches thread
 // pointer, FPU state and the kernel stack used at the next entry from user mode.

@@ -11,7 +11,8 @@
 #include "mm_test.h"
 
 struct baseline {
-    long frames; // free, in slabs, page tables, this program's anonymous memory
+    long frames; // free, in slabs, page tables, the kernel's own (for stacks: they stay), this
+                 // program's anonymous memory
     long page_tables, vmas, maple_nodes, objects, open_files, spaces;
     long own_vmas;       // of this program; the others are without them
     char by_cache[2048]; // for the eye: all objects by kind
@@ -60,7 +61,7 @@ static inline struct baseline baseline_now(void)
     close(all_fd);
     b.page_tables = line_number(all, "page_tables");
     b.frames = line_number(all, "pages_free") + line_number(all, "pages_slab") + b.page_tables +
-               line_number(own, "anon");
+               line_number(all, "kernel_tables") + line_number(own, "anon");
     b.page_tables -= line_number(own, "page_tables");
     b.own_vmas = line_number(own, "vmas");
     b.vmas = line_number(all, "vmas") - b.own_vmas;

@@ -186,6 +186,11 @@ void mmu_load(paddr_t root)
     mmu_flush_all();
 }
 
+u64 mmu_nr_kernel_tables(void)
+{
+    return 0;
+}
+
 paddr_t mmu_kernel_root(void)
 {
     return 0;

@@ -7,6 +7,7 @@
 #define ASM_MMU_H
 
 #define DIRECT_MAP_BASE   0xffff800000000000
+#define STACK_MAP_BASE    0xfffffe8000000000
 #define DEVICE_MAP_BASE   0xffffff0000000000
 #define KERNEL_BASE       0xffffffff80000000
 #define KERNEL_ROOT_FIRST 256 // top-level entries from here on are the kernel's
