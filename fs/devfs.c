@@ -87,7 +87,7 @@ static const struct device {
     {"urandom", 1, 9, 0666, &random_fops},      {"tty", 5, 0, 0666, &tty_current_fops},
     {"console", 5, 1, 0600, &tty_console_fops}, {"ttyS0", 4, 64, 0600, &tty_serial_fops},
     {"tty0", 4, 0, 0600, &tty_screen_fops},     {"tty1", 4, 1, 0600, &tty_screen_fops},
-    {"ptmx", 5, 2, 0666, &ptmx_fops},
+    {"ptmx", 5, 2, 0666, &ptmx_fops},           {"kmsg", 1, 11, 0644, &kmsg_fops},
 };
 
 // Programs look for a terminal by its name.

@@ -325,6 +325,8 @@ s64 sys_lseek(const u64 *a)
     type = f->inode->mode & S_IFMT;
     if ((u32)a[2] > SEEK_HOLE) {
         r = -EINVAL;
+    } else if (f->ops->seek) {
+        r = f->ops->seek(f, (s64)a[1], (unsigned)a[2]);
     } else if (type == S_IFREG || type == S_IFDIR) {
         mutex_lock(&f->pos_lock);
         r = seek_target(f, (s64)a[1], (unsigned)a[2]);

@@ -122,6 +122,8 @@ struct file_ops {
     ssize_t (*writev)(struct file *, const struct uapi_iovec *v, u64 nr);
     // Optional: write from kernel memory, for sendfile. pos_lock is not held; *pos is the caller's.
     ssize_t (*write_kernel)(struct file *, const void *buf, size_t n, u64 *pos);
+    // Optional, for what has places but no position: SEEK_*.
+    s64 (*seek)(struct file *, s64 offset, unsigned whence);
     bool stream;     // no position: lseek, pread and pwrite say -ESPIPE
     bool seek_stays; // but lseek says 0, as Linux has it for eventfd and its kin
 };
@@ -224,6 +226,8 @@ struct inode *shmem_inode_new(u32 mode); // the same, not yet opened; NULL: no m
 // several threads at a time. Registration is for boot, at any time of it; name is a literal.
 void knob_register(const char *name, size_t (*show)(char *buf, size_t size),
                    int (*store)(const char *text));
+
+extern const struct file_ops kmsg_fops; // /dev/kmsg: kernel/kmsg.c
 
 // For file_ops.poll: let the poller wait on q as well (fs/poll.c).
 void poll_wait(struct pollq *pt, struct waitq *q);

@@ -45,6 +45,7 @@ enum syslog_action {
 // All: [the console's lock]
 static char ring[SIZE];
 static u64 head, unread, clear_mark;
+static u64 nr_lines; // begun so far
 static int console_level = LEVEL + 1, console_level_before_off = LEVEL + 1;
 
 void klog_add_locked(const char *s, size_t len)
@@ -62,6 +63,7 @@ void klog_begin_line_locked(u64 now_ns)
         snprintf(prefix, sizeof(prefix), "<%d>[%5lu.%06lu] ", LEVEL,
                  (unsigned long)(now_ns / 1000000000), (unsigned long)(now_ns / 1000 % 1000000));
     klog_add_locked(prefix, (size_t)n);
+    nr_lines++;
 }
 
 bool klog_is_quiet_locked(void)
@@ -113,6 +115,76 @@ static size_t log_take(enum syslog_action what, char *to, size_t len)
     }
     console_unlock_irq(flags);
     return n;
+}
+
+// ---- Records
+
+// Behind the end of the line that `at` is in; head: it has none yet.
+static u64 line_end_locked(u64 at)
+{
+    while (at < head && ring[at % SIZE] != '\n') {
+        at++;
+    }
+    return at;
+}
+
+// At the first whole line from `from` on.
+static void mark_set_locked(struct klog_mark *m, u64 from)
+{
+    u64 at = oldest(from);
+
+    if (at > 0 && at < head && ring[(at - 1) % SIZE] != '\n') {
+        at = line_end_locked(at);
+        at += at < head;
+    }
+    m->at = at;
+    m->seq = nr_lines;
+    while (at < head) { // those from here on have the last numbers
+        at = line_end_locked(at);
+        at += at < head;
+        m->seq--;
+    }
+}
+
+void klog_seek(struct klog_mark *m, enum klog_place to)
+{
+    unsigned long flags = console_lock_irq();
+
+    mark_set_locked(m, to == KLOG_FIRST ? 0 : to == KLOG_END ? head : clear_mark);
+    console_unlock_irq(flags);
+}
+
+long klog_record(struct klog_mark *m, char *to, size_t size)
+{
+    unsigned long flags = console_lock_irq();
+    u64 at = m->at, end;
+    size_t n = 0;
+    long r = 0;
+
+    if (at < oldest(0)) {
+        mark_set_locked(m, 0);
+        r = -EPIPE;
+    } else if ((end = line_end_locked(at)) < head) {
+        for (; at < end && n < size - 1; at++) {
+            to[n++] = ring[at % SIZE];
+        }
+        to[n] = '\0';
+        m->at = end + 1;
+        m->seq++;
+        r = (long)n;
+    }
+    console_unlock_irq(flags);
+    return r;
+}
+
+bool klog_has_record(const struct klog_mark *m)
+{
+    unsigned long flags = console_lock_irq();
+    u64 at = data_race(*(const volatile u64 *)&m->at);
+    bool has = at < oldest(0) || line_end_locked(at) < head;
+
+    console_unlock_irq(flags);
+    return has;
 }
 
 // 0, or -ERESTARTSYS: a signal waits.

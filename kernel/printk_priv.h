@@ -15,6 +15,17 @@ void klog_begin_line_locked(u64 now_ns);
 void klog_add_locked(const char *s, size_t len);
 bool klog_is_quiet_locked(void);
 
+// Where a reader of records (lines) is; klog.c.
+struct klog_mark {
+    u64 at, seq;
+};
+enum klog_place { KLOG_FIRST, KLOG_END, KLOG_CLEARED };
+void klog_seek(struct klog_mark *m, enum klog_place to);
+// The next line, without its newline and cut to size, with a NUL: its length; 0: there is none;
+// -EPIPE: it is gone, the mark is at the oldest now.
+long klog_record(struct klog_mark *m, char *to, size_t size);
+bool klog_has_record(const struct klog_mark *m); // a look
+
 // ktrace.c: print the last events of each CPU.
 void trace_print(void);
 
