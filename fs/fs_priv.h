@@ -228,6 +228,16 @@ struct inode *text_new(struct super *sb, u32 mode, const struct text_ops *ops, u
 struct inode *text_new_simple(struct super *sb, size_t (*show)(char *buf, size_t size));
 // snprintf at buf + used that never runs over: the new `used`.
 size_t text_add(char *buf, size_t size, size_t used, const char *fmt, ...) printf_like(4, 5);
+// A whole text: a number and its newline.
+size_t text_number(char *buf, size_t size, u64 v);
+// A show function for text that is always the same number.
+#define TEXT_FIXED(name, value)                                                                    \
+    static size_t name##_show(char *buf, size_t size)                                              \
+    {                                                                                              \
+        return text_number(buf, size, (value));                                                    \
+    }
+// The number that a name is, written without leading zeroes; -1: it is none, or above INT32_MAX.
+s32 name_to_number(const char *name);
 
 // --- knob.c ---
 struct inode *knob_dir_new(struct super *sb);

@@ -53,9 +53,9 @@ static struct file *fd_file(const struct inode *i)
     return f;
 }
 
-static ssize_t exe_readlink(struct inode *link, char *buf, size_t size)
+// What a link to f, which is let go of, reads and leads to; NULL: there is none.
+static ssize_t file_readlink(struct file *f, char *buf, size_t size)
 {
-    struct file *f = exe_file(link);
     ssize_t n = f ? file_name_copy(f, buf, size) : -ENOENT;
     if (f) {
         file_put_later(f);
@@ -73,6 +73,11 @@ static int file_follow(struct file *f, struct inode **out)
     return 0;
 }
 
+static ssize_t exe_readlink(struct inode *link, char *buf, size_t size)
+{
+    return file_readlink(exe_file(link), buf, size);
+}
+
 static int exe_follow(struct inode *link, struct inode **out)
 {
     return file_follow(exe_file(link), out);
@@ -82,12 +87,7 @@ static const struct inode_ops exe_ops = {.readlink = exe_readlink, .follow = exe
 
 static ssize_t fd_readlink(struct inode *link, char *buf, size_t size)
 {
-    struct file *f = fd_file(link);
-    ssize_t n = f ? file_name_copy(f, buf, size) : -ENOENT;
-    if (f) {
-        file_put_later(f);
-    }
-    return n;
+    return file_readlink(fd_file(link), buf, size);
 }
 
 static int fd_follow(struct inode *link, struct inode **out)
@@ -187,22 +187,6 @@ static struct inode *dir_new(struct inode *parent, const char *name, u64 data,
     return i;
 }
 
-// A number without leading zeroes, or -1.
-static s32 number_of(const char *name)
-{
-    s64 n = 0;
-    if (!*name || (name[0] == '0' && name[1])) {
-        return -1;
-    }
-    for (; *name; name++) {
-        if (*name < '0' || *name > '9' || n > INT32_MAX) {
-            return -1;
-        }
-        n = n * 10 + (*name - '0');
-    }
-    return n > INT32_MAX ? -1 : (s32)n;
-}
-
 // Numbers as names of a directory; cookies are number + 3.
 static bool number_emit(struct inode *dir, u64 *pos, struct dirent_sink *sink, s32 number, u32 type)
 {
@@ -258,7 +242,7 @@ static const struct text_ops fdinfo_ops = {.chunk = fdinfo_chunk};
 
 static int fd_lookup(struct inode *dir, const char *name, bool info, struct inode **out)
 {
-    s32 fd = number_of(name);
+    s32 fd = name_to_number(name);
     struct process *p = fd >= 0 ? pid_process(dir) : NULL;
     struct file *f = p ? process_get_file(p, fd) : NULL;
     u32 mode = f ? fd_link_mode(f) : 0;
@@ -329,7 +313,7 @@ static const struct inode_ops pid_dir_ops;
 
 static int task_dir_lookup(struct inode *dir, const char *name, struct inode **out)
 {
-    s32 tid = number_of(name);
+    s32 tid = name_to_number(name);
     struct process *p = tid > 0 ? pid_process(dir) : NULL;
     struct task_look t;
     bool found = p && task_look(p, tid, &t);
@@ -532,7 +516,7 @@ static const struct inode_ops pid_dir_ops = {.lookup = pid_dir_lookup, .readdir 
 
 int proc_pid_lookup(struct inode *root, const char *name, struct inode **out)
 {
-    s32 pid = number_of(name);
+    s32 pid = name_to_number(name);
     struct process *p = pid > 0 ? process_get_by_pid(pid) : NULL;
     if (!p) {
         return -ENOENT;

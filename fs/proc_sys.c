@@ -10,38 +10,26 @@
 #include <vma.h>
 #include "proc_priv.h"
 
-static size_t number(char *buf, size_t size, unsigned long v)
-{
-    return text_add(buf, size, 0, "%lu\n", v);
-}
-
-// A file that always shows the same number.
-#define FIXED(name, value)                                                                         \
-    static size_t name##_show(char *buf, size_t size)                                              \
-    {                                                                                              \
-        return number(buf, size, (value));                                                         \
-    }
-
-FIXED(zero, 0)
-FIXED(one, 1)
-FIXED(pid_max, 1ul << 22)
-FIXED(threads_max, 1ul << 22)
-FIXED(ngroups_max, 65536)
-FIXED(cap_last_cap, 40)
-FIXED(entropy_avail, 256)
-FIXED(poolsize, 256)
-FIXED(shmmax, ~0ul - (1ul << 24))
-FIXED(shmall, ~0ul - (1ul << 24))
-FIXED(shmmni, 4096)
-FIXED(msgmax, 8192)
-FIXED(msgmnb, 16384)
-FIXED(msgmni, 32000)
-FIXED(overflow, 65534)
-FIXED(hundred, 100)
-FIXED(overcommit_ratio, 50)
-FIXED(mmap_min_addr, MMAP_MIN_ADDR)
-FIXED(nr_open, 1ul << 20)
-FIXED(file_max, INT64_MAX)
+TEXT_FIXED(zero, 0)
+TEXT_FIXED(one, 1)
+TEXT_FIXED(pid_max, 1ul << 22)
+TEXT_FIXED(threads_max, 1ul << 22)
+TEXT_FIXED(ngroups_max, 65536)
+TEXT_FIXED(cap_last_cap, 40)
+TEXT_FIXED(entropy_avail, 256)
+TEXT_FIXED(poolsize, 256)
+TEXT_FIXED(shmmax, ~0ul - (1ul << 24))
+TEXT_FIXED(shmall, ~0ul - (1ul << 24))
+TEXT_FIXED(shmmni, 4096)
+TEXT_FIXED(msgmax, 8192)
+TEXT_FIXED(msgmnb, 16384)
+TEXT_FIXED(msgmni, 32000)
+TEXT_FIXED(overflow, 65534)
+TEXT_FIXED(hundred, 100)
+TEXT_FIXED(overcommit_ratio, 50)
+TEXT_FIXED(mmap_min_addr, MMAP_MIN_ADDR)
+TEXT_FIXED(nr_open, 1ul << 20)
+TEXT_FIXED(file_max, INT64_MAX)
 
 // ---- Names ------------------------------------------------------------------------------------
 
@@ -134,7 +122,7 @@ static int zero_store(const char *text)
 
 static size_t pipe_max_size_show(char *buf, size_t size)
 {
-    return number(buf, size, load_relaxed(&pipe_max_size));
+    return text_number(buf, size, load_relaxed(&pipe_max_size));
 }
 
 static int pipe_max_size_store(const char *text)
@@ -151,7 +139,7 @@ static int pipe_max_size_store(const char *text)
 #define LIMIT_FILE(name)                                                                           \
     static size_t name##_show(char *buf, size_t size)                                              \
     {                                                                                              \
-        return number(buf, size, load_relaxed(&name));                                             \
+        return text_number(buf, size, load_relaxed(&name));                                        \
     }                                                                                              \
     static int name##_store(const char *text)                                                      \
     {                                                                                              \

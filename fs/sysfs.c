@@ -13,6 +13,11 @@
 
 #define KIB(pages) ((unsigned long)((pages) * (PAGE_SIZE >> 10)))
 
+TEXT_FIXED(zero, 0)
+TEXT_FIXED(distance, 10)
+TEXT_FIXED(kernel_max, MAX_CPUS - 1)
+TEXT_FIXED(huge_size, PAGE_SIZE << 9)
+
 static size_t cpus_show(char *buf, size_t size)
 {
     return nr_cpus == 1 ? text_add(buf, size, 0, "0\n")
@@ -22,11 +27,6 @@ static size_t cpus_show(char *buf, size_t size)
 static size_t offline_show(char *buf, size_t size)
 {
     return text_add(buf, size, 0, "\n");
-}
-
-static size_t kernel_max_show(char *buf, size_t size)
-{
-    return text_add(buf, size, 0, "%u\n", MAX_CPUS - 1);
 }
 
 static size_t never_show(char *buf, size_t size)
@@ -44,16 +44,6 @@ static size_t defrag_show(char *buf, size_t size)
     return text_add(buf, size, 0, "always defer defer+madvise madvise [never]\n");
 }
 
-static size_t zero_show(char *buf, size_t size)
-{
-    return text_add(buf, size, 0, "0\n");
-}
-
-static size_t huge_size_show(char *buf, size_t size)
-{
-    return text_add(buf, size, 0, "%lu\n", PAGE_SIZE << 9);
-}
-
 static size_t mask_show(char *buf, size_t size, u64 mask)
 {
     return nr_cpus > 32 ? text_add(buf, size, 0, "%08x,%08x\n", (u32)(mask >> 32), (u32)mask)
@@ -63,11 +53,6 @@ static size_t mask_show(char *buf, size_t size, u64 mask)
 static size_t all_mask_show(char *buf, size_t size)
 {
     return mask_show(buf, size, ~0ull >> (64 - nr_cpus));
-}
-
-static size_t distance_show(char *buf, size_t size)
-{
-    return text_add(buf, size, 0, "10\n");
 }
 
 static size_t node_meminfo_show(char *buf, size_t size)

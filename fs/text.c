@@ -147,3 +147,23 @@ struct inode *text_new_simple(struct super *sb, size_t (*show)(char *buf, size_t
     static const struct text_ops ops = {.chunk = simple_chunk};
     return text_new(sb, 0444, &ops, (uintptr_t)show);
 }
+
+size_t text_number(char *buf, size_t size, u64 v)
+{
+    return text_add(buf, size, 0, "%lu\n", (unsigned long)v);
+}
+
+s32 name_to_number(const char *name)
+{
+    s64 n = 0;
+    if (!*name || (name[0] == '0' && name[1])) {
+        return -1;
+    }
+    for (; *name; name++) {
+        if (*name < '0' || *name > '9' || n > INT32_MAX) {
+            return -1;
+        }
+        n = n * 10 + (*name - '0');
+    }
+    return n > INT32_MAX ? -1 : (s32)n;
+}

@@ -437,30 +437,14 @@ const struct file_ops ptmx_fops = {.open = ptmx_open};
 
 // --- devpts
 
-static bool number_of(const char *name, unsigned *number)
-{
-    unsigned n = 0;
-    if (!name[0] || (name[0] == '0' && name[1])) {
-        return false;
-    }
-    for (; *name; name++) {
-        if (*name < '0' || *name > '9' || n >= PTY_MAX) {
-            return false;
-        }
-        n = n * 10 + (unsigned)(*name - '0');
-    }
-    *number = n;
-    return n < PTY_MAX;
-}
-
 static int pts_lookup(struct inode *dir, const char *name, struct inode **out)
 {
-    unsigned n;
+    s32 n = name_to_number(name);
     if (strcmp(name, "ptmx") == 0) {
         *out = inode_get(dir->private);
         return 0;
     }
-    if (!number_of(name, &n)) {
+    if (n < 0 || n >= PTY_MAX) {
         return -ENOENT;
     }
     mutex_lock(&pty_lock);
