@@ -14,27 +14,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-void panic(const char *fmt, ...)
-{
-    va_list ap;
-
-    va_start(ap, fmt);
-    fprintf(stderr, "panic: ");
-    vfprintf(stderr, fmt, ap);
-    fprintf(stderr, "\n");
-    va_end(ap);
-    abort();
-}
-
-void printk(const char *fmt, ...)
-{
-    va_list ap;
-
-    va_start(ap, fmt);
-    vfprintf(stderr, fmt, ap);
-    va_end(ap);
-}
-
 void force_signal_fault(int sig, int code, u64 addr)
 {
     panic("signal %d code %d at %lx", sig, code, (unsigned long)addr);
@@ -149,11 +128,6 @@ size_t arch_copy_from_user(void *dst, const void *user_src, size_t n)
 {
     (void)dst, (void)user_src;
     return n;
-}
-
-void trace_event(const char *what, u64 a, u64 b)
-{
-    (void)what, (void)a, (void)b;
 }
 
 #if SOFT_ASAN

@@ -8,7 +8,8 @@
 # All of mm/ but the allocator of objects, which is tests/host/shim/slab.c, and the system calls.
 SOFT_MM := $(filter-out $(addprefix mm/,slab.c kmalloc.c inject.c sys_mm.c), \
         $(wildcard mm/*.c mm/scheme/*.c))
-SOFT_MACHINE := $(addprefix tests/host/soft/,cpu.c host.c kernel.c mmu.c) tests/host/shim/slab.c
+SOFT_MACHINE := $(addprefix tests/host/soft/,cpu.c host.c kernel.c mmu.c) \
+                $(addprefix tests/host/shim/,panic.c slab.c)
 SOFT_ORACLE := tests/host/soft/rcu.c
 SOFT_REAL := kernel/rcu.c tests/host/soft/real_rcu.c
 SOFT_FAULT := $(addprefix tests/host/soft/,test_fault.c accesses.c operations.c \
