@@ -16,6 +16,8 @@ extern struct inode *vfs_root;
 // --- vfs.c --- A new inode with one reference, a fresh number and nlink 1. NULL: no memory.
 struct inode *inode_new(struct super *sb, u32 mode);
 void inode_touch(struct inode *i); // mtime and ctime are now
+// Is d root, or what is mounted on it? There ".." of who has that root ends. Namespace locked.
+bool dir_is_or_covers(const struct inode *d, const struct inode *root);
 // The path of a directory below root, allocated; if it is not below it, below the root of all
 // paths, and *unreachable (may be NULL) is set. 0, -ENOENT: it was removed, -ENOMEM. Namespace
 // locked.

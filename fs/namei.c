@@ -90,6 +90,13 @@ static int walk_next_name(struct walk *w, bool *last)
     return 0;
 }
 
+// Is `dir` where ".." leads no further: the root of the walk, or what is mounted on it? Whoever
+// held the root before the mount walks below it and comes up, by "a/..", in the mounted one.
+static bool at_root(const struct walk *w)
+{
+    return dir_is_or_covers(w->dir, w->root);
+}
+
 static bool name_is_dots(const char *name)
 {
     return name[0] == '\0' || strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
@@ -102,10 +109,11 @@ static int walk_lookup(struct walk *w, struct inode **out)
         return -ENOTDIR;
     }
     bool dotdot = strcmp(w->name, "..") == 0;
-    if (dotdot && w->dir == w->root && (w->resolve & RESOLVE_BENEATH)) {
+    bool stays = name_is_dots(w->name) && (!dotdot || at_root(w));
+    if (dotdot && stays && (w->resolve & RESOLVE_BENEATH)) {
         return -EXDEV;
     }
-    if (name_is_dots(w->name) && (!dotdot || w->dir == w->root)) {
+    if (stays) {
         *out = inode_get(w->dir);
         return 0;
     }

@@ -97,11 +97,19 @@ void inode_touch(struct inode *i)
     store_relaxed(&i->ctime_ns, now);
 }
 
+bool dir_is_or_covers(const struct inode *d, const struct inode *root)
+{
+    while (d != root && d->is_root && d->sb->covered) {
+        d = d->sb->covered;
+    }
+    return d == root;
+}
+
 // Length of the path up to d, root's being 0; -1: d or an ancestor was removed, or too deep.
 static ssize_t dir_path_len(struct inode *d, struct inode *root)
 {
     size_t len = 0;
-    for (; d != root && d != vfs_root; d = d->parent) {
+    for (; !dir_is_or_covers(d, root) && d != vfs_root; d = d->parent) {
         if (load_relaxed(&d->nlink) == 0 || !d->name || len > (1u << 20)) {
             return -1;
         }
@@ -113,10 +121,10 @@ static ssize_t dir_path_len(struct inode *d, struct inode *root)
 // Where its path begins: at root if it is below that.
 static struct inode *dir_path_root(struct inode *d, struct inode *root)
 {
-    while (d != root && d != vfs_root && d->parent != d) {
+    while (!dir_is_or_covers(d, root) && d != vfs_root && d->parent != d) {
         d = d->parent;
     }
-    return d == root ? root : vfs_root;
+    return dir_is_or_covers(d, root) ? root : vfs_root;
 }
 
 int dir_path_locked(struct inode *dir, struct inode *root, char **out, bool *unreachable)
@@ -132,7 +140,7 @@ int dir_path_locked(struct inode *dir, struct inode *root, char **out, bool *unr
     }
     path[0] = '/';
     path[max(len, (ssize_t)1)] = '\0';
-    for (char *end = path + len; dir != top; dir = dir->parent) {
+    for (char *end = path + len; !dir_is_or_covers(dir, top); dir = dir->parent) {
         size_t n = strlen(dir->name);
         end -= n + 1;
         *end = '/';

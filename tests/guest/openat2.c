@@ -10,6 +10,7 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "test.h"
@@ -162,6 +163,42 @@ static void test_xdev(void)
     group("no xdev");
 }
 
+// The start of a walk that something is mounted on by now: "..", back up to it, comes to that.
+static void test_covered(void)
+{
+    char cwd[256];
+    int status;
+    MUST(mkdir("base", 0755) == 0 && mkdir("base/sub", 0755) == 0);
+    int base = open("base", O_PATH | O_DIRECTORY);
+    MUST(base >= 0);
+    MUST(mount("none", "base", "tmpfs", 0, NULL) == 0);
+    close(open("base/mounted", O_CREAT | O_WRONLY, 0644));
+    CHECK_EQ(tries(base, "sub", O_PATH, 0, BENEATH), 0);
+    CHECK_EQ(tries(base, "sub/../mounted", O_PATH, 0, BENEATH), 0);
+    CHECK_EQ(tries(base, "sub/../../file", O_PATH, 0, BENEATH), EXDEV);
+    CHECK_EQ(tries(base, "sub/../..", O_PATH, 0, BENEATH), EXDEV);
+    CHECK_EQ(tries(base, "sub/../../file", O_PATH, 0, IN_ROOT), ENOENT);
+    CHECK_EQ(tries(base, "sub/../../../mounted", O_PATH, 0, IN_ROOT), 0);
+    CHECK_EQ(tries(base, "sub/../../file", O_PATH, 0, 0), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        CHECK_EQ(fchdir(base), 0);
+        CHECK_EQ(chroot("."), 0);
+        CHECK_ERR(access("/sub/../../file", F_OK), ENOENT);
+        CHECK_EQ(access("/sub/../../mounted", F_OK), 0);
+        CHECK_EQ(chdir("/sub/.."), 0);
+        CHECK_EQ(access("mounted", F_OK), 0);
+        CHECK_ERR(access("../file", F_OK), ENOENT);
+        CHECK(getcwd(cwd, sizeof(cwd)) && strcmp(cwd, "/") == 0);
+        _exit(checks_failed != 0);
+    }
+    MUST(waitpid(pid, &status, 0) == pid);
+    CHECK_EQ(status, 0);
+    close(base);
+    CHECK_EQ(umount("base"), 0);
+    group("covered");
+}
+
 int main(void)
 {
     MUST(mkdir(TOP, 0755) == 0);
@@ -183,5 +220,6 @@ int main(void)
     test_beneath();
     test_in_root();
     test_xdev();
+    test_covered();
     return finish();
 }
