@@ -90,15 +90,11 @@ void super_drop(struct inode *root)
     kfree(sb);
 }
 
-// The root is no longer below anything.
-static void super_cut_locked(struct super *sb)
+// Taken out of the list of what is mounted. The root is no longer below anything.
+static void super_leave_locked(struct super *sb)
 {
-    struct super **p = &vfs_supers;
     struct inode *root = sb->root;
-    while (*p != sb) {
-        p = &(*p)->next;
-    }
-    *p = sb->next;
+    sb->leaving = false;
     sb->covered->mounted = NULL;
     sb->covered = NULL;
     inode_put(root->parent);
@@ -106,6 +102,8 @@ static void super_cut_locked(struct super *sb)
     root->name = NULL; // has no path
     root->parent = root;
     root->is_root = false;
+    sb->next = detached;
+    detached = sb;
 }
 
 void mounts_reap_locked(void)
@@ -121,48 +119,32 @@ void mounts_reap_locked(void)
     }
 }
 
-// What is mounted in sb; NULL: nothing.
-static struct super *submount_locked(const struct super *sb)
+// Mark sb and all that is mounted in it, however deep: 0, or -EBUSY if some of that must stay. A
+// mount comes later in the list than what it is mounted in, so one pass meets them all; however
+// many a program has made, this is no more.
+static int mark_leaving_locked(const struct super *sb)
 {
-    struct super *s = vfs_supers;
-    while (s && (!s->covered || s->covered->sb != sb)) {
-        s = s->next;
+    int err = 0;
+    for (struct super *s = vfs_supers; s; s = s->next) {
+        s->leaving = s == sb || (s->covered && s->covered->sb->leaving);
+        err = s->leaving && s->pinned ? -EBUSY : err;
     }
-    return s;
-}
-
-// Is something that must stay mounted in sb, however deep, or sb itself such a thing?
-static bool keeps_locked(const struct super *sb)
-{
-    for (const struct super *s = vfs_supers; s; s = s->next) {
-        const struct super *above = s->pinned ? s : NULL;
-        while (above && above != sb) {
-            above = above->covered ? above->covered->sb : NULL;
-        }
-        if (above) {
-            return true;
-        }
-    }
-    return false;
+    return err;
 }
 
 static int detach_locked(struct super *sb)
 {
-    if (keeps_locked(sb)) {
-        return -EBUSY;
-    }
-    for (;;) {
-        struct super *s = sb; // the first that nothing is mounted in
-        for (struct super *below = sb; below; below = submount_locked(s)) {
-            s = below;
-        }
-        super_cut_locked(s);
-        s->next = detached;
-        detached = s;
-        if (s == sb) {
-            return 0;
+    int err = mark_leaving_locked(sb);
+    for (struct super **p = &vfs_supers; !err && *p;) {
+        struct super *s = *p;
+        if (s->leaving) {
+            *p = s->next;
+            super_leave_locked(s);
+        } else {
+            p = &s->next;
         }
     }
+    return err;
 }
 
 int umount_locked(struct inode *root, bool lazy)
@@ -176,9 +158,7 @@ int umount_locked(struct inode *root, bool lazy)
     } else if (sb->pinned || !ramdir_tree_is_idle(root, 1)) {
         err = -EBUSY;
     } else {
-        super_cut_locked(sb);
-        sb->next = detached;
-        detached = sb;
+        err = detach_locked(sb); // nothing is mounted in it
     }
     return err;
 }

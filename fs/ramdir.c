@@ -11,6 +11,7 @@
 #include <k/assert.h>
 #include <k/list.h>
 #include <k/string.h>
+#include <sched.h>
 #include "fs_priv.h"
 
 struct entry {
@@ -431,6 +432,7 @@ bool ramdir_tree_is_idle(struct inode *root, int extra)
             }
             i->scan = scan;
             found++;
+            cond_resched();
             idle = idle && inode_is_idle(i, 0);
             if (is_ramdir(i)) {
                 todo_add(&todo, i);
@@ -457,6 +459,7 @@ void ramdir_tree_drop(struct inode *root)
             inode_put(e->inode);
             list_del(&e->link);
             kfree(e);
+            cond_resched();
         }
         inode_put(dir);
     }

@@ -72,6 +72,7 @@ struct super {
     void (*statfs)(struct super *, struct uapi_statfs *); // [I] may be NULL
     struct inode *(*make_file)(struct super *, u32 mode); // [I] a regular file; NULL: no memory
     struct super *next;                                   // [N] all of them
+    bool leaving; // [N] while a tree of mounts is taken away
 };
 
 struct inode {

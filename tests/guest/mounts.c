@@ -156,6 +156,27 @@ static void test_detach(void)
     group("detach");
 }
 
+// So many that going through them for each one, or worse, would take minutes.
+static void test_nested(void)
+{
+    enum { DEPTH = 4000 };
+    CHECK_EQ(mount("none", M, "tmpfs", 0, NULL), 0);
+    CHECK_EQ(chdir(M), 0);
+    for (int i = 0; i < DEPTH; i++) {
+        MUST(mkdir("d", 0755) == 0);
+        MUST(mount("none", "d", "tmpfs", 0, NULL) == 0);
+        MUST(chdir("d") == 0);
+    }
+    CHECK_ERR(umount(M), EBUSY);
+    CHECK_EQ(touch("deep"), 0);
+    CHECK_EQ(umount2(M, MNT_DETACH), 0);
+    CHECK_EQ(look(M), 0);
+    CHECK(exists("deep") && exists("../deep")); // each is a tree of its own now
+    CHECK_EQ(chdir(TOP), 0);
+    CHECK(exists(M "/under"));
+    group("nested");
+}
+
 static void test_readonly(void)
 {
     struct stat st;
@@ -379,6 +400,7 @@ int main(void)
     MUST(chdir(TOP) == 0);
     test_umount();
     test_detach();
+    test_nested();
     test_readonly();
     test_options();
     test_proc();
