@@ -264,6 +264,9 @@ static void item_link(struct epitem *it)
 {
     spin_lock(&epoll_links_lock);
     it->next = load_relaxed(&it->file->watched);
+    if (it->next) {
+        it->next->prev = it;
+    }
     store_relaxed(&it->file->watched, it);
     spin_unlock(&epoll_links_lock);
 }
@@ -271,14 +274,13 @@ static void item_link(struct epitem *it)
 static void item_unlink(struct epitem *it)
 {
     spin_lock(&epoll_links_lock);
-    struct epitem *p = load_relaxed(&it->file->watched);
-    if (p == it) {
-        store_relaxed(&it->file->watched, it->next);
+    if (it->prev) {
+        it->prev->next = it->next;
     } else {
-        while (p->next != it) {
-            p = p->next;
-        }
-        p->next = it->next;
+        store_relaxed(&it->file->watched, it->next);
+    }
+    if (it->next) {
+        it->next->prev = it->prev;
     }
     spin_unlock(&epoll_links_lock);
 }

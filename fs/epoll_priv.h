@@ -40,6 +40,7 @@ struct epitem {
     struct file *file;      // [I] not counted; see above
     int fd;                 // [I]
     struct epitem *next;    // [links_lock] of the same file: file->watched and on
+    struct epitem *prev;    // [links_lock] NULL: file->watched is this one
     atomic_uint events;     // [a] wanted; written under ep->lock
     u64 data;               // [ep->lock]
     bool queued;            // [ready_lock] on the ready list, or on its way through epoll_collect

@@ -102,6 +102,43 @@ static void wide(void)
     group("many above one");
 }
 
+// A file that very many items watch: what one of them costs must not depend on the others.
+static void crowd(void)
+{
+    enum { EPOLLS = 128, NAMES = 512 };
+    static int ep[EPOLLS], name[NAMES];
+    int e = eventfd(0, EFD_NONBLOCK);
+    MUST(e >= 0);
+    for (int i = 0; i < NAMES; i++) {
+        name[i] = dup(e);
+        MUST(name[i] >= 0);
+    }
+    for (int i = 0; i < EPOLLS; i++) {
+        ep[i] = new_epoll();
+        for (int j = 0; j < NAMES; j++) {
+            MUST(add(ep[i], name[j]) == 0);
+        }
+    }
+    for (int i = 0; i < EPOLLS; i += 2) { // the first to come is the last in the file's list
+        for (int j = 0; j < NAMES; j += 3) {
+            MUST(del(ep[i], name[j]) == 0);
+        }
+        CHECK_ERR(del(ep[i], name[0]), ENOENT);
+    }
+    CHECK_EQ(eventfd_write(e, 1), 0);
+    for (int i = 0; i < EPOLLS - 1; i++) {
+        CHECK_EQ(has(ep[i]), 1);
+        close(ep[i]);
+    }
+    close(e);
+    for (int j = 0; j < NAMES; j++) {
+        close(name[j]);
+    }
+    CHECK_EQ(has(ep[EPOLLS - 1]), 0); // the file is gone
+    close(ep[EPOLLS - 1]);
+    group("a crowd");
+}
+
 static void layers(void)
 {
     int e = eventfd(0, EFD_NONBLOCK), a = new_epoll(), b[10], c[11];
@@ -253,6 +290,7 @@ int main(void)
 {
     no_position();
     wide();
+    crowd();
     layers();
     deep();
     changes();
