@@ -100,15 +100,20 @@ void notify_dead_init(struct notify_dead *d)
     list_init(&d->inodes);
 }
 
+static void mark_free(struct mark *m)
+{
+    kfree(m->gone);
+    kfree(m->ignored);
+    kfree(m);
+}
+
 void notify_dead_free(struct notify_dead *d)
 {
     struct mark *m, *mt;
     struct event *e, *et;
     struct inode_marks *im, *it;
     list_for_each_entry_safe (m, mt, &d->marks, group_link) {
-        kfree(m->gone);
-        kfree(m->ignored);
-        kfree(m);
+        mark_free(m);
     }
     list_for_each_entry_safe (e, et, &d->events, link) {
         kfree(e);
@@ -190,7 +195,11 @@ static struct mark *mark_new(u32 mask)
         m->gone = event_new(0, 0, NULL);
         m->ignored = event_new(IN_IGNORED, 0, NULL);
     }
-    return m && m->gone && m->ignored ? m : NULL;
+    if (m && (!m->gone || !m->ignored)) {
+        mark_free(m);
+        m = NULL;
+    }
+    return m;
 }
 
 s64 notify_watch(struct watcher_group *g, struct inode *i, u32 mask, bool add, bool create)
@@ -214,9 +223,7 @@ s64 notify_watch(struct watcher_group *g, struct inode *i, u32 mask, bool add, b
     mutex_unlock(&vfs_lock);
 out:
     if (m) {
-        kfree(m->gone);
-        kfree(m->ignored);
-        kfree(m);
+        mark_free(m);
     }
     kfree(on);
     return r;
