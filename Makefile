@@ -157,13 +157,16 @@ explore: tests setup-qemu
 	$(Q)tests/explore --out $(OUT) --smp $(or $(filter-out 2,$(CPUS)),4) --seeds $(SEEDS) \
 	        --first $(FIRST) $(TEST)
 
-# A third of the time each: archives, programs (both on the host), system calls (in the guest).
+# A quarter of the time each: archives, programs (both on the host), system calls, families of
+# processes (both in the guest).
 SECONDS ?= 900
 fuzz: tests setup-qemu setup-fuzz
-	$(Q)tests/fuzz/run cpio $$(($(SECONDS) / 3))
-	$(Q)tests/fuzz/run elf $$(($(SECONDS) / 3))
+	$(Q)tests/fuzz/run cpio $$(($(SECONDS) / 4))
+	$(Q)tests/fuzz/run elf $$(($(SECONDS) / 4))
 	$(Q)tests/fuzz/guest --kernel $(KERNEL) --program $(OUT)/tests/sysfuzz \
-	        --seconds $$(($(SECONDS) / 3)) $(if $(SEED),--seed $(SEED))
+	        --seconds $$(($(SECONDS) / 4)) $(if $(SEED),--seed $(SEED))
+	$(Q)tests/fuzz/guest --kernel $(KERNEL) --program $(OUT)/tests/sysfuzz_family --calls 100 \
+	        --seconds $$(($(SECONDS) / 4)) $(if $(SEED),--seed $(SEED))
 
 check: kernel host-tests setup-lint
 	$(Q)tests/run --no-build --out $(OUT) --check
