@@ -183,13 +183,13 @@ int ipc_change(struct ipc_table *t, s32 id, int cmd, const void *user)
     }
     mutex_lock(&t->lock);
     int err = ipc_find_any(t, id, false, &o);
+    if (!err) {
+        err = t->kind->change(o, cmd, &ds); // IPC_RMID: o may be freed
+    }
     if (!err && cmd == IPC_SET) {
         o->uid = ds.perm.uid;
         o->gid = ds.perm.gid;
         o->mode = (o->mode & ~0777u) | (ds.perm.mode & 0777);
-    }
-    if (!err) {
-        err = t->kind->change(o, cmd, &ds);
     }
     mutex_unlock(&t->lock);
     return err;

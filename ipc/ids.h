@@ -32,7 +32,7 @@ struct ipc_kind {
     bool (*fits)(struct ipc_obj *o, u64 size);   // is it as large as xxxget asks? NULL: always
     bool (*sweep)(struct ipc_obj *o);            // true: it has ended, and is gone now; NULL: never
     void (*stat)(struct ipc_obj *o, void *ds);   // the permissions are there already
-    int (*change)(struct ipc_obj *o, int cmd, const void *ds); // IPC_SET: the same
+    int (*change)(struct ipc_obj *o, int cmd, const void *ds); // IPC_SET: they follow
     int (*line)(struct ipc_obj *o, char *buf, size_t size);    // as snprintf
 };
 

@@ -184,6 +184,7 @@ static struct msg *queue_pick(struct msg_queue *q, s64 type, bool except)
         if (type < 0 && m->type <= most && (!best || m->type < best->type)) {
             best = m;
         }
+        cond_resched(); // the list stands still: msg_table.lock is held
     }
     return best;
 }
@@ -250,6 +251,7 @@ static void queue_remove(struct msg_queue *q)
     list_for_each_entry_safe (m, tmp, &q->msgs, link) {
         list_del(&m->link);
         kfree(m);
+        cond_resched(); // IPC_SET may have made it any number
     }
     ipc_remove(&msg_table, &q->obj);
     q->gone = true;
@@ -303,6 +305,9 @@ static int msg_change(struct ipc_obj *o, int cmd, const void *ds)
     if (cmd == IPC_RMID) {
         queue_remove(q);
         return 0;
+    }
+    if (d->qbytes > MSGMNB && !current_has_cap(CAP_SYS_RESOURCE)) {
+        return -EPERM;
     }
     q->max_bytes = d->qbytes;
     q->ctime = ipc_now_s();

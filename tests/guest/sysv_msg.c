@@ -206,6 +206,33 @@ static void test_proc(void)
     group("/proc/sysvipc/msg and what ipcs asks");
 }
 
+// msgctl(2): more room than MSGMNB is for CAP_SYS_RESOURCE, and who is refused changes nothing.
+static void test_room(void)
+{
+    int id = msgget(IPC_PRIVATE, 0600);
+    struct msqid_ds ds;
+    MUST(id >= 0 && msgctl(id, IPC_STAT, &ds) == 0);
+    ds.msg_qbytes *= 4;
+    CHECK_EQ(msgctl(id, IPC_SET, &ds), 0);
+    ds.msg_perm.uid = 1000;
+    CHECK_EQ(msgctl(id, IPC_SET, &ds), 0);
+    fflush(stdout);
+    pid_t pid = fork();
+    if (pid == 0) {
+        MUST(setuid(1000) == 0);
+        ds.msg_perm.mode = 0666;
+        CHECK_ERR(msgctl(id, IPC_SET, &ds), EPERM);
+        CHECK_EQ(msgctl(id, IPC_STAT, &ds), 0);
+        CHECK_EQ(ds.msg_perm.mode, 0600);
+        ds.msg_qbytes /= 4;
+        CHECK_EQ(msgctl(id, IPC_SET, &ds), 0);
+        _exit((int)checks_failed);
+    }
+    CHECK_EQ(end_of(pid), 0);
+    CHECK_EQ(msgctl(id, IPC_RMID, NULL), 0);
+    group("room");
+}
+
 int main(void)
 {
     key = 0x46000000 | getpid();
@@ -213,5 +240,6 @@ int main(void)
     test_wait();
     test_many();
     test_proc();
+    test_room();
     return finish();
 }
