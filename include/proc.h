@@ -74,7 +74,7 @@ struct sighand {
     struct sigaction_k action[NR_SIGNALS]; // [A]
 };
 
-// Who the process is. Few calls ask (prlimit, creds_may_trace): no file is kept from anybody.
+// Who the process is. Few calls ask (prlimit, creds_get_mm): no file is kept from anybody.
 struct creds {
     u32 uid, euid, suid, fsuid;
     u32 gid, egid, sgid, fsgid;

@@ -1,6 +1,6 @@
 // Who a process is: user and group numbers, capabilities.
 //
-// Little here is enforced (creds_may_trace, prlimit): one user has the machine. But the numbers are
+// Little here is enforced (creds_get_mm, prlimit): one user has the machine. But the numbers are
 // kept, inherited and shown as on Linux, with its rules for which may be set to what once a process
 // has given up root, because programs drop privileges and check that they are gone (credentials(7),
 // capabilities(7)).
@@ -10,6 +10,7 @@
 #include <arch/uaccess.h>
 #include <k/errno.h>
 #include <k/string.h>
+#include <mm.h>
 #include <proc.h>
 #include <slab.h>
 #include <syscalls.h>
@@ -111,15 +112,42 @@ s64 sys_getresgid(const u64 *a)
     return three_to_user(a, c.gid, c.egid, c.sgid);
 }
 
-// PTRACE_MODE_ATTACH_REALCREDS of ptrace(2). A look: both may change any time.
-bool creds_may_trace(struct process *p)
+// PTRACE_MODE_ATTACH_REALCREDS of ptrace(2).
+static bool may_trace_locked(struct process *p, const struct creds *me)
 {
-    const struct creds *me = &current_process()->cred, *c = &p->cred;
+    const struct creds *c = &p->cred;
 
+    spin_assert_held(&p->lock);
     return p == current_process() || (me->cap_effective & CAP_SYS_PTRACE_BIT) ||
            (c->uid == me->uid && c->euid == me->uid && c->suid == me->uid && c->gid == me->gid &&
             c->egid == me->gid && c->sgid == me->gid && p->flags.dumpable == 1 &&
             !(c->cap_permitted & ~me->cap_permitted));
+}
+
+// One section, in which neither p's numbers nor its memory change. With two, who was root comes
+// by between them:
+//
+//      looker                              p
+//      mm = that of root's program
+//                                          setuid: dumpable = 0
+//                                          execve: dumpable = 1, another mm
+//      may trace: the user's own process
+int creds_get_mm(struct process *p, struct mm **out)
+{
+    struct creds me = creds_now();
+    int err = 0;
+
+    spin_lock(&p->lock);
+    if (!p->nr_threads || !p->mm) {
+        err = -ESRCH;
+    } else if (!may_trace_locked(p, &me)) {
+        err = -EPERM;
+    } else {
+        *out = p->mm;
+        mm_get(p->mm);
+    }
+    spin_unlock(&p->lock);
+    return err;
 }
 
 // --- Changing them -------------------------------------------------------------------------------

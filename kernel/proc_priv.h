@@ -39,10 +39,14 @@ void sighand_put(struct sighand *h);
 // --- cred.c
 
 void creds_init(struct creds *c);
-bool creds_may_trace(struct process *p); // may the current process read and write p's memory?
-struct creds creds_now(void);            // of the current process, or root's
+struct creds creds_now(void); // of the current process, or root's
+// p's memory, if the current process may read and write it; mm_put. -ESRCH: p has none any more,
+// -EPERM.
+int creds_get_mm(struct process *p, struct mm **out);
 struct cred_groups *cred_groups_get(struct cred_groups *g);
 void cred_groups_put(struct cred_groups *g); // NULL is allowed; no sleep
+// execve makes p, the current process, another program.
+void creds_exec_locked(struct process *p);
 // AT_SECURE and the rules of setuid for capabilities are not there: everybody may do everything.
 
 // --- itimer.c

@@ -96,15 +96,15 @@ static s64 transfer_all(struct transfer *t)
 static s64 transfer_with(s32 pid, struct transfer *t)
 {
     struct process *p = process_get_by_tid(pid);
-    s64 r = -ESRCH;
+    s64 r;
 
     if (!p) {
-        return r;
+        return -ESRCH;
     }
-    t->mm = process_get_mm(p);
-    if (t->mm) {
+    r = creds_get_mm(p, &t->mm);
+    if (!r) {
         t->page = kmalloc(PAGE_SIZE, GFP_KERNEL);
-        r = !creds_may_trace(p) ? -EPERM : !t->page ? -ENOMEM : transfer_all(t);
+        r = t->page ? transfer_all(t) : -ENOMEM;
         kfree(t->page);
         mm_put(t->mm);
     }
