@@ -252,9 +252,8 @@ static void exec_commit(struct file *file, const char *path, const struct exec_i
     p->env_start = img->env_start;
     p->env_end = img->env_end;
     p->start_stack = img->sp;
-    p->flags.keep_caps = false;                      // prctl(2)
     store_relaxed(&p->membarrier_registered, false); // membarrier(2): it was the old memory's
-    p->flags.dumpable = 1; // no set-user-ID bit is honoured that would keep it at 0
+    creds_exec_locked(p);
     exec_set_name(self, path);
     spin_unlock(&p->lock);
     signal_reset_for_exec(p);
