@@ -309,11 +309,46 @@ static void notify_post(struct inode *i, u32 event, u32 cookie, const char *name
     notify_dead_free(&dead);
 }
 
+// The watched inode behind `at`, which moves on, counted; NULL: there is none.
+static struct inode *watched_next(struct inode_marks *at)
+{
+    struct inode *i = NULL;
+    spin_lock(&notify_lock);
+    if (at->all_link.next != &watched) {
+        struct inode_marks *on = list_entry(at->all_link.next, struct inode_marks, all_link);
+        list_del(&at->all_link);
+        list_add_head(&on->all_link, &at->all_link);
+        i = inode_get(on->inode);
+    }
+    spin_unlock(&notify_lock);
+    return i;
+}
+
+// A watched directory that has i, counted, and its name there. Namespace locked, so that the names
+// stay and that nobody else goes through the list. There may be as many names to look at as memory
+// holds: the spinlock is held from one directory to the next only, and what goes on in the list
+// meanwhile goes on around `at`.
+static struct inode *watched_parent_locked(const struct inode *i, char *name)
+{
+    struct inode_marks at;
+    struct inode *dir;
+    spin_lock(&notify_lock);
+    list_add_head(&watched, &at.all_link);
+    spin_unlock(&notify_lock);
+    while ((dir = watched_next(&at)) != NULL && !ramdir_name_of(dir, i, name)) {
+        inode_put(dir);
+        cond_resched();
+    }
+    spin_lock(&notify_lock);
+    list_del(&at.all_link);
+    spin_unlock(&notify_lock);
+    return dir;
+}
+
 // The watched directory that f or i is in, counted, and its name there. Namespace locked.
 static struct inode *parent_of_locked(const struct file *f, struct inode *i, char *name,
                                       bool *nameless)
 {
-    struct inode_marks *on;
     const char *base = f && f->path ? strrchr(f->path, '/') : NULL;
     struct inode *there, *found = NULL;
     if (S_ISDIR(i->mode)) {
@@ -333,14 +368,7 @@ static struct inode *parent_of_locked(const struct file *f, struct inode *i, cha
             return inode_get(found);
         }
     }
-    spin_lock(&notify_lock);
-    list_for_each_entry (on, &watched, all_link) {
-        if (ramdir_name_of(on->inode, i, name)) {
-            found = inode_get(on->inode);
-            break;
-        }
-    }
-    spin_unlock(&notify_lock);
+    found = watched_parent_locked(i, name);
     if (!found && f && f->dir && base && load_relaxed(&i->nlink) == 0) {
         strlcpy(name, base + 1, NAME_MAX_LEN + 1);
         *nameless = true;

@@ -393,6 +393,7 @@ bool ramdir_name_of(struct inode *dir, const struct inode *inode, char *name)
         struct ramdir *d = dir->private;
         struct entry *e;
         list_for_each_entry (e, &d->entries, link) {
+            cond_resched();
             if (e->inode == inode) {
                 strlcpy(name, e->name, NAME_MAX_LEN + 1);
                 return true;

@@ -449,7 +449,7 @@ static void test_race(void)
     for (long i = 0; i < 4; i++) {
         MUST(pthread_create(&t[i], NULL, busy, (void *)i) == 0);
     }
-    for (int i = 0; i < 300; i++) {
+    for (int i = 0; i < 1000; i++) {
         int n = inotify_init1(IN_NONBLOCK), wd[5];
         MUST(n >= 0);
         for (int k = 0; k < 5; k++) {
@@ -475,6 +475,67 @@ static void test_race(void)
     group("while files come and go");
 }
 
+// Other directories become watched and no longer watched while the one that the file is in is told
+// of each event.
+static void *watch_others(void *arg)
+{
+    unsigned seed = (unsigned)(long)arg, wd[8] = {0};
+    char name[8];
+    int fd = inotify_init1(IN_NONBLOCK);
+    MUST(fd >= 0);
+    while (!stop) {
+        unsigned i = rand_r(&seed) % 8;
+        snprintf(name, sizeof(name), "o%u", i);
+        if (wd[i]) {
+            inotify_rm_watch(fd, (int)wd[i]);
+            wd[i] = 0;
+        } else {
+            wd[i] = (unsigned)inotify_add_watch(fd, name, IN_CREATE);
+        }
+    }
+    close(fd);
+    return NULL;
+}
+
+static void test_search(void)
+{
+    pthread_t t[2];
+    char name[8], buf[4096] __attribute__((aligned(8)));
+    struct inotify_event *e = (struct inotify_event *)buf;
+    int wrong = 0;
+    for (int i = 0; i < 8; i++) {
+        snprintf(name, sizeof(name), "o%d", i);
+        MUST(mkdir(name, 0755) == 0);
+    }
+    MUST(mkdir("keep", 0755) == 0);
+    close(make("keep/f"));
+    stop = 0;
+    for (long i = 0; i < 2; i++) {
+        MUST(pthread_create(&t[i], NULL, watch_others, (void *)(i + 1)) == 0);
+    }
+    usleep(10000); // so that others come before it in any list
+    start();
+    CHECK_EQ(inotify_add_watch(in, "keep", IN_ATTRIB), 1);
+    for (int i = 0; i < 1000; i++) {
+        chmod("keep/f", 0600);
+        ssize_t n = read(in, buf, sizeof(buf));
+        wrong += n != sizeof(*e) + 16 || e->wd != 1 || e->mask != IN_ATTRIB || strcmp(e->name, "f");
+    }
+    CHECK_EQ(wrong, 0);
+    stop = 1;
+    for (int i = 0; i < 2; i++) {
+        pthread_join(t[i], NULL);
+    }
+    for (int i = 0; i < 8; i++) {
+        snprintf(name, sizeof(name), "o%d", i);
+        rmdir(name);
+    }
+    unlink("keep/f");
+    rmdir("keep");
+    close(in);
+    group("search");
+}
+
 int main(void)
 {
     MUST(mkdir(TOP, 0755) == 0);
@@ -490,6 +551,7 @@ int main(void)
     test_overflow();
     test_unmount();
     test_race();
+    test_search();
     MUST(chdir("/") == 0);
     CHECK_EQ(umount(TOP), 0);
     return finish();
