@@ -323,7 +323,7 @@ static void *reader_main(void *arg)
 // mt_prepare with its first, its second... allocation failing, until it needs no more.
 static void fail_each_allocation(void)
 {
-    struct maple_prealloc pre;
+    struct maple_prealloc pre = {0};
     bool failed = true;
 
     for (unsigned long nth = 1; failed; nth++) {
