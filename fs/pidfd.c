@@ -34,10 +34,9 @@ static void pidfd_evict(struct inode *i)
 static const struct inode_ops pidfd_inode_ops = {.evict = pidfd_evict};
 static struct super pidfd_super = {.type = "pidfs", .magic = 0x50494446};
 
-int pidfd_create(struct process *p, u32 flags)
+int pidfd_file(struct process *p, u32 flags, struct file **out)
 {
     struct inode *i = inode_new(&pidfd_super, S_IFREG | 0600);
-    struct file *f;
     int err;
 
     if (!i) {
@@ -45,19 +44,13 @@ int pidfd_create(struct process *p, u32 flags)
     }
     i->ops = &pidfd_inode_ops;
     i->fops = &pidfd_fops;
-    err = file_open_inode(i, O_RDWR | flags, NULL, &f);
+    err = file_open_inode(i, O_RDWR | flags, NULL, out);
     if (!err) {
         process_get(p);
         i->private = p;
-        err = fd_install(f, O_CLOEXEC);
     }
     inode_put(i);
     return err;
-}
-
-void pidfd_discard(int fd)
-{
-    fd_close(fd);
 }
 
 int pidfd_process(int fd, struct process **out, u32 *flags)
@@ -84,6 +77,7 @@ s64 sys_pidfd_open(const u64 *a)
 {
     s32 pid = (s32)a[0];
     struct process *p;
+    struct file *f;
     s64 r;
 
     if (((u32)a[1] & ~(u32)O_NONBLOCK) || pid <= 0) {
@@ -94,9 +88,9 @@ s64 sys_pidfd_open(const u64 *a)
         // A thread that is not its process's first: Linux before 6.9 says this.
         return task_signal_by_tid(0, pid, NULL) ? -ESRCH : -EINVAL;
     }
-    r = pidfd_create(p, (u32)a[1]);
+    r = pidfd_file(p, (u32)a[1], &f);
     process_put(p);
-    return r;
+    return r ? r : fd_install(f, O_CLOEXEC);
 }
 
 // pidfd_send_signal(2): flags must be 0; without a siginfo it is like kill.

@@ -291,28 +291,34 @@ static int child_publish(const struct clone_request *rq, struct task_ext *child,
     return process_publish(child, sibling, multi_seq);
 }
 
-// Everything is there but the number. The pidfd is in the table, and told, before the process is in
-// its own: that cannot be taken back, while a descriptor can.
+// Everything is there but the number. The pidfd's place in the table is taken, and told, before the
+// process is in its own: that cannot be taken back. It is filled after: other threads must reach
+// neither a process that never comes to be, nor close the descriptor that we would close again.
 static s64 child_start(const struct clone_request *rq, struct task_ext *child, u64 multi_seq)
 {
     struct vfork *v = child->vfork;
-    int pidfd = -1, err = 0;
+    struct file *pidfd = NULL;
+    int fd = -1, err = 0;
     s32 pid;
 
     if (rq->flags & CLONE_PIDFD) {
-        pidfd = pidfd_create(child->proc, 0);
-        if (pidfd < 0) {
-            return pidfd;
+        fd = fd_reserve();
+        if (fd < 0) {
+            return fd;
         }
-        err = arch_copy_to_user((void *)rq->pidfd, &pidfd, sizeof(pidfd)) ? -EFAULT : 0;
+        err = arch_copy_to_user((void *)rq->pidfd, &fd, sizeof(fd)) ? -EFAULT : 0;
+        err = err ? err : pidfd_file(child->proc, 0, &pidfd);
     }
     if (!err) {
         err = child_publish(rq, child, multi_seq);
     }
+    if (err && pidfd) {
+        file_put(pidfd);
+    }
+    if (fd >= 0) {
+        fd_fill(fd, err ? NULL : pidfd, O_CLOEXEC);
+    }
     if (err) {
-        if (pidfd >= 0) {
-            pidfd_discard(pidfd);
-        }
         return err;
     }
     pid = child->tid; // once started, the child may be gone at any time

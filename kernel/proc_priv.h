@@ -94,13 +94,12 @@ void vfork_release(struct task_ext *t); // the task no longer uses its parent's 
 
 // --- fs/pidfd.c
 
-// A new descriptor of the current process that stands for p. flags: O_NONBLOCK or 0. Or errno.
 bool process_has_ended(struct process *p); // family.c: it is a zombie, or gone
 bool process_is_reaped(struct process *p);
 // sys_signal.c: sig with the siginfo at this user address, 0: as kill sends it.
 int signal_from_user(struct process *p, int sig, u64 info);
-int pidfd_create(struct process *p, u32 flags);
-void pidfd_discard(int fd); // close it again
+// A new file that stands for p, for a descriptor with O_CLOEXEC. flags: O_NONBLOCK or 0.
+int pidfd_file(struct process *p, u32 flags, struct file **out);
 // The process a descriptor stands for, counted, and the descriptor's O_* flags (flags may be
 // NULL). -EBADF.
 int pidfd_process(int fd, struct process **out, u32 *flags);
