@@ -3,6 +3,8 @@
 // until there is room for no more.
 #define _GNU_SOURCE
 #include "proc_test.h"
+#include <pthread.h>
+#include <stdatomic.h>
 #include <linux/sched.h>
 #include <sched.h>
 #include <sys/mman.h>
@@ -49,6 +51,35 @@ static void pidfd_untold(void)
     exits_with(pid, 7);
     close(fd);
     group("CLONE_PIDFD with a bad pointer");
+}
+
+static atomic_int others_end, lost;
+
+// Puts a descriptor at the number that a pidfd is about to have, or has: it stays there.
+static void *other_thread(void *fd)
+{
+    while (!others_end) {
+        if (dup2(1, (int)(long)fd) >= 0) {
+            usleep(1);
+            lost += close((int)(long)fd) != 0;
+        }
+    }
+    return NULL;
+}
+
+static void pidfd_race(void)
+{
+    pthread_t t;
+    int fd = dup(1);
+    close(fd);
+    MUST(pthread_create(&t, NULL, other_thread, (void *)(long)fd) == 0);
+    for (int i = 0; i < 300; i++) {
+        CHECK_ERR(syscall(SYS_clone, CLONE_PIDFD | SIGCHLD, 0, 8, 0, 0), EFAULT);
+    }
+    others_end = 1;
+    pthread_join(t, NULL);
+    CHECK_EQ(lost, 0);
+    group("CLONE_PIDFD that fails closes nobody's descriptor");
 }
 
 // Ends with 5, or, told so, by way of execve with 6.
@@ -174,6 +205,7 @@ int main(int argc, char **argv)
     }
     self = argv[0];
     pidfd_untold();
+    pidfd_race();
     clone_children();
     exec_child();
     zombies();
