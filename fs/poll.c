@@ -165,8 +165,8 @@ static s64 do_poll(u64 user, u64 nr, u64 deadline)
         r = poll_loop(&s, deadline);
     }
     for (unsigned i = 0; r >= 0 && i < s.nr; i++) {
-        struct uapi_pollfd *to = (struct uapi_pollfd *)user + i;
-        if (arch_copy_to_user(&to->revents, &s.fd[i].revents, sizeof(s16))) {
+        u64 to = user + i * sizeof(struct uapi_pollfd) + offsetof(struct uapi_pollfd, revents);
+        if (arch_copy_to_user((void *)to, &s.fd[i].revents, sizeof(s16))) {
             r = -EFAULT;
         }
     }

@@ -32,7 +32,7 @@ void kmem_cache_free(struct kmem_cache *c, void *obj);
 // Objects now allocated (exact when no CPU is inside the allocator).
 long kmem_cache_nr_used(struct kmem_cache *c);
 
-// Any size up to KMALLOC_MAX; larger sizes come from the page allocator.
+// Any size up to KMALLOC_MAX, 0 as well; those above half a page come from the page allocator.
 #define KMALLOC_MAX (1ul << 22)
 void *kmalloc_site(size_t size, enum gfp gfp, const char *site);
 #define kmalloc(size, gfp) kmalloc_site((size), (gfp), __func__)

@@ -48,6 +48,7 @@ void *kmalloc_site(size_t size, enum gfp gfp, const char *site)
     if (size > KMALLOC_MAX || inject_should_fail(site)) {
         return NULL;
     }
+    size = max(size, (size_t)1); // even an empty block is one's own, until it is freed
     if (size <= KMALLOC_SLAB_MAX) {
         unsigned class = kmalloc_index[(size + 15) / 16];
         void *obj = kmem_cache_alloc_site(kmalloc_cache[class], gfp, NULL);

@@ -279,10 +279,13 @@ static s64 recv_user(struct file *f, struct usock *s, u64 user, u32 flags)
     if (r < 0) {
         return r;
     }
-    struct uapi_msghdr *to = (struct uapi_msghdr *)user;
-    if (arch_copy_to_user(&to->namelen, &msg.namelen, sizeof(msg.namelen)) ||
-        arch_copy_to_user(&to->controllen, &msg.controllen, sizeof(msg.controllen)) ||
-        arch_copy_to_user(&to->flags, &msg.flags, sizeof(msg.flags))) {
+    // Not through a pointer to the struct: the program's need not be aligned.
+    u64 namelen = user + offsetof(struct uapi_msghdr, namelen);
+    u64 controllen = user + offsetof(struct uapi_msghdr, controllen);
+    u64 flags_at = user + offsetof(struct uapi_msghdr, flags);
+    if (arch_copy_to_user((void *)namelen, &msg.namelen, sizeof(msg.namelen)) ||
+        arch_copy_to_user((void *)controllen, &msg.controllen, sizeof(msg.controllen)) ||
+        arch_copy_to_user((void *)flags_at, &msg.flags, sizeof(msg.flags))) {
         return -EFAULT;
     }
     return r;

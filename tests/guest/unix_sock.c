@@ -14,6 +14,7 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/uio.h>
 #include <sys/un.h>
@@ -571,9 +572,41 @@ static void test_server(void)
     group("a server and its clients");
 }
 
+// What a program passes need not be aligned, nor hold anything.
+static void test_unaligned(void)
+{
+    struct bytes {
+        char odd;
+        struct pollfd pfd;
+        struct msghdr msg;
+        struct iovec iov;
+        char got;
+    } __attribute__((packed)) *b = malloc(sizeof(*b));
+    int fd[2];
+
+    MUST(b != NULL && socketpair(AF_UNIX, SOCK_STREAM, 0, fd) == 0 && write(fd[1], "x", 1) == 1);
+    memset(b, 0, sizeof(*b));
+    b->pfd.fd = fd[0];
+    b->pfd.events = POLLIN;
+    CHECK_EQ(syscall(SYS_poll, (char *)b + offsetof(struct bytes, pfd), 1, -1), 1);
+    CHECK_EQ(b->pfd.revents, POLLIN);
+    b->iov.iov_base = &b->got;
+    b->iov.iov_len = 1;
+    b->msg.msg_iov = (void *)((char *)b + offsetof(struct bytes, iov));
+    b->msg.msg_iovlen = 1;
+    b->msg.msg_flags = -1;
+    CHECK_EQ(syscall(SYS_recvmsg, fd[0], (char *)b + offsetof(struct bytes, msg), 0), 1);
+    CHECK_EQ(b->got, 'x');
+    CHECK_EQ(b->msg.msg_flags, 0);
+    CHECK_EQ(close(fd[0]) + close(fd[1]), 0);
+    free(b);
+    group("unaligned");
+}
+
 int main(void)
 {
     test_families();
+    test_unaligned();
     test_stream_pair();
     test_stream_bytes();
     test_names();
