@@ -62,7 +62,7 @@ static int writers_step(struct inode *i, int step)
         if (step > 0 ? n < 0 : n > 0) {
             return -ETXTBSY;
         }
-    } while (!atomic_compare_exchange_weak(&i->writers, &n, n + step));
+    } while (!atomic_compare_exchange_weak(&i->writers, &n, n + step)); // with itself
     return 0;
 }
 

@@ -140,6 +140,7 @@ struct tty *tty_of_file(struct file *f)
 
 static bool file_is_dead(const struct tty_open *o)
 {
+    // pairs with what hangs up and then wakes
     return load_acquire(&o->tty->gone) ||
            (!o->console && load_acquire(&o->tty->nr_hangups) != o->hangups);
 }

@@ -68,6 +68,7 @@ static u32 ring_used(struct pty *p)
 // All slave files are closed, for now; not before the first one was opened.
 static bool slave_closed(struct pty *p)
 {
+    // pairs with the slave's open, which counts before it sets opened
     return load_acquire(&p->opened) && load_acquire(&p->tty.nr_open) == 0;
 }
 
@@ -169,7 +170,7 @@ static const struct file_ops slave_fops = {.open = slave_open};
 
 static bool master_may_read(struct pty *p)
 {
-    return ring_used(p) || load_acquire(&p->pkt) || slave_closed(p);
+    return ring_used(p) || load_acquire(&p->pkt) /* pairs with its stores */ || slave_closed(p);
 }
 
 // Some of the output, or with TIOCPKT a byte that says what follows. 0: nothing there.

@@ -64,8 +64,8 @@ static void kmsg_release(struct file *f)
 {
     struct kmsg *k = f->private;
 
-    store_seq(&k->closing, true);
-    timer_cancel(&k->timer); // it may have armed itself again before it saw that
+    store_seq(&k->closing, true); // pairs with kmsg_tick
+    timer_cancel(&k->timer);      // it may have armed itself again before it saw that
     timer_cancel(&k->timer);
     kfree(k);
 }
@@ -155,7 +155,7 @@ static unsigned kmsg_poll(struct file *f, struct pollq *pt)
 
     if (pt) {
         poll_wait(pt, &k->wait);
-        if (!atomic_exchange(&k->polled, true)) {
+        if (!atomic_exchange(&k->polled, true)) { // its own partner: one poll arms
             timer_arm(&k->timer, clock_ns() + POLL_NS);
         }
     }

@@ -55,7 +55,7 @@ void page_drain_answer(void)
 static bool all_answered(unsigned long request, unsigned nr)
 {
     for (unsigned c = 0; c < nr; c++) {
-        if (load_seq(&per_cpu(answered, c)) < request) {
+        if (load_seq(&per_cpu(answered, c)) < request) { // pairs with page_drain_answer
             return false;
         }
     }
