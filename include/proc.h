@@ -15,6 +15,7 @@
 #include <signal.h>
 #include <uapi/misc.h>
 
+struct cpu_clock;
 struct cred_groups;
 struct file;
 struct files;
@@ -46,14 +47,15 @@ struct task_ext {
     bool saved_mask_valid;      // [S]
     struct uapi_stack altstack; // [S]
 
-    u32 mempolicy;          // [S] set_mempolicy
-    u64 mempolicy_nodes;    // [S]
-    s64 restart;            // [S] the -ERESTART code of the system call in progress, 0: none
-    u64 resume_deadline_ns; // [S] of a timed wait that starts again, 0: none
-    struct vfork *vfork;    // [S] who waits until it leaves its parent's address space; NULL: none
-    bool parked;            // [P] stopped by a signal
-    s8 nice;                // [P] kernel/sys_prio.c
-    u16 ioprio;             // [P]
+    u32 mempolicy;           // [S] set_mempolicy
+    u64 mempolicy_nodes;     // [S]
+    s64 restart;             // [S] the -ERESTART code of the system call in progress, 0: none
+    u64 resume_deadline_ns;  // [S] of a timed wait that starts again, 0: none
+    struct vfork *vfork;     // [S] who waits until it leaves its parent's address space; NULL: none
+    bool parked;             // [P] stopped by a signal
+    s8 nice;                 // [P] kernel/sys_prio.c
+    u16 ioprio;              // [P]
+    struct cpu_clock *clock; // [S] kernel/itimer_cpu.c; NULL: no timer was ever on its CPU time
 };
 
 // Where relative paths begin and what new files may not have; one for the processes that CLONE_FS

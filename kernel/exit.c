@@ -110,6 +110,7 @@ noreturn_fn void task_exit(int status)
     bool last, is_init = p->is_init;
 
     task_release_user(t);
+    itimers_thread_exit(t);
     process_release(p);
     mm_activate(NULL);
     if (mm) {

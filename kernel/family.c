@@ -30,15 +30,6 @@
 
 #include "proc_priv.h"
 
-void process_times(struct process *p, u64 *user_ns, u64 *kernel_ns)
-{
-    struct process_look look;
-
-    process_look(p, &look);
-    *user_ns = look.user_ns;
-    *kernel_ns = look.kernel_ns;
-}
-
 void family_join_locked(struct process *p, struct process *parent)
 {
     spin_assert_held(&proc_table_lock);

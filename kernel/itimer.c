@@ -1,9 +1,9 @@
 // Timers that send signals: alarm, setitimer, timer_create.
 //
 // A process has one struct itimers, made when it first sets a timer: the three interval timers and
-// a list of POSIX timers. Those on a wall or monotonic clock have a struct timer. Its interrupt
-// cannot send a signal (that takes proc->lock and memory), so it hands the timer to a kernel
-// thread:
+// the POSIX timers, which are found by number in a table of lists that grows with them. Those on a
+// wall or monotonic clock have a struct timer. Its interrupt cannot send a signal (that takes
+// proc->lock and memory), so it hands the timer to a kernel thread:
 //
 //     interrupt                     the thread "timers"
 //     due list += timer; wake       take it off; its->lock; is it due? deadline += n intervals;
@@ -12,9 +12,12 @@
 // The timer may be set again or deleted between the two: the thread looks at the deadline, not at
 // who woke it. A counted reference keeps it while it is on the due list.
 //
-// CPU-time timers have no interrupt of their own. A tick that meets a process with such a timer
-// (cpu_watch) asks this CPU for a look on the way back to user mode, so they are as exact as the
-// tick. RLIMIT_CPU is looked at there, too.
+// One process may have ten thousands of timers due at one time, and all of them again as soon as
+// they have been worked off. So each has its own due list, and the thread takes one timer of one
+// process, then one of the next: what a process waits for depends on how many processes have timers
+// due, not on how many timers.
+//
+// Those on CPU time have no interrupt: kernel/itimer_cpu.c.
 //
 // A POSIX timer has at most one signal in the queue. While that waits, expirations are counted in
 // it (si_overrun); when it is taken, the count moves to the timer for timer_getoverrun(). Both
@@ -40,7 +43,8 @@
 #define ARM_AGAIN_NS 50000 // not sooner than this after now: a shorter interval only counts
 
 static struct spinlock due_lock = SPINLOCK_INIT(RANK_WAITQ);
-static struct list due_list = LIST_INIT(due_list); // [due_lock] utimer.due_link
+static struct list due_list =
+    LIST_INIT(due_list); // [due_lock] itimers.due_link: whose turn is next
 static struct waitq due_wait = WAITQ_INIT(due_wait);
 static atomic_bool thread_started;
 
@@ -55,12 +59,16 @@ void utimer_put(struct utimer *u)
 static void utimer_fire(struct timer *t)
 {
     struct utimer *u = container_of(t, struct utimer, timer);
+    struct itimers *its = u->proc->timers; // as long as the process, which the timer counts
 
     spin_lock(&due_lock);
     if (!u->due) {
         u->due = true;
         fetch_add_relaxed(&u->ref, 1);
-        list_add_tail(&due_list, &u->due_link);
+        list_add_tail(&its->due, &u->due_link);
+        if (list_empty(&its->due_link)) {
+            list_add_tail(&due_list, &its->due_link);
+        }
     }
     spin_unlock(&due_lock);
     waitq_wake_all(&due_wait);
@@ -69,11 +77,16 @@ static void utimer_fire(struct timer *t)
 static struct utimer *due_take(void)
 {
     unsigned long flags = spin_lock_irq(&due_lock);
-    struct utimer *u = list_first(&due_list, struct utimer, due_link);
+    struct itimers *its = list_first(&due_list, struct itimers, due_link);
+    struct utimer *u = its ? list_first(&its->due, struct utimer, due_link) : NULL;
 
     if (u) {
         list_del(&u->due_link);
         u->due = false;
+        list_del(&its->due_link);
+        if (!list_empty(&its->due)) {
+            list_add_tail(&due_list, &its->due_link); // behind all others
+        }
     }
     spin_unlock_irq(&due_lock, flags);
     return u;
@@ -91,6 +104,7 @@ struct utimer *utimer_create(struct process *p, int clock)
     process_get(p);
     u->clock = clock;
     list_init(&u->link);
+    list_init(&u->id_link);
     list_init(&u->due_link);
     timer_init(&u->timer, utimer_fire);
     return u;
@@ -98,23 +112,10 @@ struct utimer *utimer_create(struct process *p, int clock)
 
 // --- Time ----------------------------------------------------------------------------------------
 
-bool clock_is_cpu(int clock)
-{
-    return clock == CLOCK_PROCESS_CPUTIME_ID || clock == CLOCK_THREAD_CPUTIME_ID ||
-           clock == CLOCK_PROCESS_USER;
-}
-
 u64 utimer_now(const struct utimer *u)
 {
-    struct task_look look;
-    u64 user_ns, kernel_ns;
-
-    if (u->clock == CLOCK_THREAD_CPUTIME_ID) {
-        return task_look(u->proc, u->clock_tid, &look) ? look.user_ns + look.kernel_ns : 0;
-    }
     if (clock_is_cpu(u->clock)) {
-        process_times(u->proc, &user_ns, &kernel_ns);
-        return u->clock == CLOCK_PROCESS_USER ? user_ns : user_ns + kernel_ns;
+        return utimer_cpu_now_locked(u);
     }
     return u->clock == CLOCK_REALTIME ? wall_ns() : clock_ns();
 }
@@ -127,15 +128,20 @@ static void utimer_arm_locked(struct utimer *u, u64 at_ns)
 
 void utimer_set_locked(struct utimer *u, u64 deadline_ns, u64 interval_ns)
 {
-    if (!clock_is_cpu(u->clock)) {
-        timer_cancel(&u->timer);
-    }
-    u->deadline_ns = deadline_ns;
+    struct itimers *its = u->proc->timers;
+
+    mutex_assert_held(&its->lock);
     u->interval_ns = interval_ns;
-    if (deadline_ns && deadline_ns != TIME_NEVER && !clock_is_cpu(u->clock)) {
+    if (clock_is_cpu(u->clock)) {
+        utimer_cpu_cancel_locked(its, u);
+        u->deadline_ns = deadline_ns;
+        utimer_cpu_arm_locked(its, u);
+        return;
+    }
+    timer_cancel(&u->timer);
+    u->deadline_ns = deadline_ns;
+    if (deadline_ns && deadline_ns != TIME_NEVER) {
         utimer_arm_locked(u, deadline_ns);
-    } else if (deadline_ns) {
-        store_relaxed(&u->proc->cpu_watch, true); // a tick looks at it some time later
     }
 }
 
@@ -148,18 +154,6 @@ void utimer_read_locked(const struct utimer *u, u64 *left_ns, u64 *interval_ns)
 }
 
 // --- Expiring ------------------------------------------------------------------------------------
-
-static struct task_ext *task_of_tid_locked(struct process *p, s32 tid)
-{
-    struct task_ext *t;
-
-    list_for_each_entry (t, &p->threads, proc_link) {
-        if (t->tid == tid) {
-            return t;
-        }
-    }
-    return NULL;
-}
 
 // The signal of a POSIX timer; to NULL: for any thread. proc->lock held.
 static void posix_signal_locked(struct utimer *u, struct task_ext *to, u64 expirations,
@@ -187,45 +181,59 @@ static void utimer_signal(struct utimer *u, u64 expirations, struct sigqueue **q
 {
     struct process *p = u->proc;
     struct ksiginfo info = {.signo = u->signo, .code = SI_KERNEL};
-    struct task_ext *to;
 
     spin_lock(&p->lock);
-    to = u->tid ? task_of_tid_locked(p, u->tid) : NULL;
-    if (u->posix && (to || !u->tid)) {
-        posix_signal_locked(u, to, expirations, q);
-    } else if (!u->posix) {
+    if (u->posix) {
+        posix_signal_locked(u, NULL, expirations, q);
+    } else {
         signal_send_locked(p, NULL, &info, q);
     }
     spin_unlock(&p->lock);
 }
 
-// If it is due: its signal, and the next time. its->lock is taken. false: it was not.
-static bool utimer_expire(struct utimer *u)
+// SIGEV_THREAD_ID: to a thread of p, if there is still one of that number.
+static void utimer_signal_thread(struct utimer *u, u64 expirations, struct sigqueue **q)
+{
+    struct process *p = u->proc;
+    struct task_ext *to;
+
+    spin_lock(&proc_table_lock);
+    to = task_find_locked(u->tid);
+    if (to && to->proc == p) {
+        spin_lock(&p->lock);
+        posix_signal_locked(u, to, expirations, q);
+        spin_unlock(&p->lock);
+    }
+    spin_unlock(&proc_table_lock);
+}
+
+void utimer_expire(struct utimer *u, u64 now)
 {
     struct itimers *its = u->proc->timers;
     struct sigqueue *q = sigqueue_alloc(); // without one the signal has no siginfo
-    u64 n = 1, now;
+    u64 n = 1, next;
     bool due;
 
     mutex_lock(&its->lock);
-    now = utimer_now(u);
     due = u->deadline_ns && u->deadline_ns <= now && !u->deleted;
     if (due && u->interval_ns) {
         n = (now - u->deadline_ns) / u->interval_ns + 1;
-        u->deadline_ns += n * u->interval_ns;
-        if (!clock_is_cpu(u->clock)) {
+        next = u->deadline_ns + n * u->interval_ns;
+        if (clock_is_cpu(u->clock)) {
+            utimer_set_locked(u, next, u->interval_ns);
+        } else {
+            u->deadline_ns = next;
             timer_cancel(&u->timer);
-            utimer_arm_locked(u, max(u->deadline_ns, now + ARM_AGAIN_NS));
+            utimer_arm_locked(u, max(next, now + ARM_AGAIN_NS));
         }
     } else if (due) {
-        u->deadline_ns = 0;
+        utimer_set_locked(u, 0, 0);
     }
     if (due && u->signo) {
-        utimer_signal(u, n, &q);
+        (u->tid ? utimer_signal_thread : utimer_signal)(u, n, &q);
     }
     mutex_unlock(&its->lock);
     sigqueue_free(q);
-    return due;
 }
 
 static void timers_thread(void *arg)
@@ -235,87 +243,9 @@ static void timers_thread(void *arg)
         struct utimer *u;
 
         waitq_wait(&due_wait, (u = due_take()) != NULL);
-        utimer_expire(u);
+        utimer_expire(u, utimer_now(u)); // one on CPU time is never here
         utimer_put(u);
         cond_resched(); // short intervals may keep the list from ever being empty
-    }
-}
-
-// --- CPU time ------------------------------------------------------------------------------------
-
-// SIGXCPU at the soft limit and each second after it; the end at the hard one.
-static bool cpu_limit_check(struct process *p)
-{
-    struct uapi_rlimit r;
-    u64 ns = process_runtime_ns(p);
-    bool soft = false;
-
-    spin_lock(&p->lock);
-    r = p->rlimit[RLIMIT_CPU];
-    if (r.max != RLIM_INFINITY && ns / NSEC_PER_SEC >= r.max) {
-        process_doom_locked(p, SIGKILL);
-    } else if (r.cur != RLIM_INFINITY && ns / NSEC_PER_SEC >= r.cur) {
-        soft = ns >= p->xcpu_ns;
-        p->xcpu_ns = soft ? ns + NSEC_PER_SEC : p->xcpu_ns;
-    }
-    spin_unlock(&p->lock);
-    if (soft) {
-        signal_send_self(SIGXCPU);
-    }
-    return r.cur != RLIM_INFINITY;
-}
-
-// The due one among the CPU-time timers that neither this check nor a later one has expired,
-// counted; NULL: none. *any: there are armed ones. Once each: an interval may be shorter than the
-// time it takes to expire it.
-static struct utimer *cpu_due_locked(struct itimers *its, u64 look, bool *any)
-{
-    struct utimer *u, *found = NULL;
-
-    list_for_each_entry (u, &its->all, link) {
-        if (!clock_is_cpu(u->clock) || !u->deadline_ns) {
-            continue;
-        }
-        *any = true;
-        if (!found && u->look < look && u->deadline_ns <= utimer_now(u)) {
-            found = u;
-            u->look = look;
-            fetch_add_relaxed(&u->ref, 1);
-        }
-    }
-    return found;
-}
-
-void itimers_cpu_check(void)
-{
-    struct process *p = current_process();
-    struct itimers *its;
-    struct utimer *u;
-    u64 look = 0;
-    bool any;
-
-    if (!p || !load_relaxed(&p->cpu_watch)) {
-        return;
-    }
-    store_relaxed(&p->cpu_watch, false); // who sets a timer from now on sets it again
-    any = cpu_limit_check(p);
-    its = itimers_of(p, false);
-    do {
-        u = NULL;
-        if (its) {
-            mutex_lock(&its->lock);
-            look = look ? look : ++its->looks;
-            u = cpu_due_locked(its, look, &any);
-            mutex_unlock(&its->lock);
-        }
-        if (u) {
-            utimer_expire(u);
-            utimer_put(u);
-            cond_resched();
-        }
-    } while (u);
-    if (any) {
-        store_relaxed(&p->cpu_watch, true);
     }
 }
 
@@ -342,6 +272,8 @@ struct itimers *itimers_of(struct process *p, bool create)
     }
     mutex_init(&fresh->lock, RANK_SLEEP_MISC);
     list_init(&fresh->all);
+    list_init(&fresh->due);
+    list_init(&fresh->due_link);
     spin_lock(&p->lock);
     if (!p->timers) {
         p->timers = fresh;
@@ -351,6 +283,61 @@ struct itimers *itimers_of(struct process *p, bool create)
     spin_unlock(&p->lock);
     kfree(fresh);
     return its;
+}
+
+static struct list *id_list(struct itimers *its, s32 id)
+{
+    return &its->ids[(u32)id % its->nr_ids];
+}
+
+struct utimer *utimer_find_locked(struct itimers *its, s32 id)
+{
+    struct utimer *u;
+
+    if (its->nr_ids) {
+        list_for_each_entry (u, id_list(its, id), id_link) {
+            if (u->id == id) {
+                return u;
+            }
+        }
+    }
+    return NULL;
+}
+
+// Twice as many lists, or the first ones. Without memory there are as many as before.
+static void ids_grow_locked(struct itimers *its)
+{
+    unsigned nr = max(2 * its->nr_ids, 16u);
+    struct list *old = its->ids, *ids = kmalloc(nr * sizeof(*ids), GFP_KERNEL);
+    struct utimer *u;
+
+    if (!ids) {
+        return;
+    }
+    for (unsigned i = 0; i < nr; i++) {
+        list_init(&ids[i]);
+    }
+    its->ids = ids;
+    its->nr_ids = nr;
+    list_for_each_entry (u, &its->all, link) {
+        list_del(&u->id_link);
+        list_add_tail(id_list(its, u->id), &u->id_link);
+    }
+    kfree(old);
+}
+
+int utimer_add_locked(struct itimers *its, struct utimer *u)
+{
+    if (its->nr_all >= its->nr_ids) {
+        ids_grow_locked(its);
+    }
+    if (!its->nr_ids) {
+        return -EAGAIN;
+    }
+    list_add_tail(&its->all, &u->link);
+    list_add_tail(id_list(its, u->id), &u->id_link);
+    its->nr_all++;
+    return 0;
 }
 
 int utimer_charge(struct utimer *u)
@@ -370,7 +357,11 @@ void utimer_delete_locked(struct utimer *u)
 
     utimer_set_locked(u, 0, 0);
     u->deleted = true;
+    p->timers->nr_all -= !list_empty(&u->link);
     list_del(&u->link);
+    list_del(&u->id_link);
+    cpu_clock_put_locked(u->of);
+    u->of = NULL;
     spin_lock(&p->lock);
     if (u->queued) {
         u->queued->timer = NULL; // the place in RLIMIT_SIGPENDING is the signal's from now on
@@ -382,34 +373,48 @@ void utimer_delete_locked(struct utimer *u)
     utimer_put(u);
 }
 
-static void itimers_delete(struct process *p, bool all)
+void itimers_exec(struct process *p)
 {
     struct itimers *its = itimers_of(p, false);
-    struct utimer *u, *tmp;
+    struct utimer *u;
 
     if (!its) {
         return;
     }
     mutex_lock(&its->lock);
-    list_for_each_entry_safe (u, tmp, &its->all, link) {
-        if (all || u->posix) {
-            for (int i = 0; i < 3; i++) {
-                its->interval[i] = its->interval[i] == u ? NULL : its->interval[i];
-            }
-            utimer_delete_locked(u);
-        }
+    while ((u = list_first(&its->all, struct utimer, link)) != NULL) {
+        utimer_delete_locked(u);
+        mutex_unlock(&its->lock); // the thread "timers" may be waiting for it
+        cond_resched();
+        mutex_lock(&its->lock);
     }
     mutex_unlock(&its->lock);
 }
 
 void itimers_exit(struct process *p)
 {
-    itimers_delete(p, true);
+    struct itimers *its = itimers_of(p, false);
+
+    itimers_exec(p);
+    if (!its) {
+        return;
+    }
+    mutex_lock(&its->lock);
+    for (int i = 0; i < 3; i++) {
+        if (its->interval[i]) {
+            utimer_delete_locked(its->interval[i]);
+            its->interval[i] = NULL;
+        }
+    }
+    mutex_unlock(&its->lock);
 }
 
-void itimers_exec(struct process *p)
+void itimers_free(struct itimers *its)
 {
-    itimers_delete(p, false);
+    if (its) {
+        kfree(its->ids);
+        kfree(its);
+    }
 }
 
 void itimers_signal_gone_locked(struct sigqueue *q, bool taken)

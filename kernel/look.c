@@ -116,7 +116,7 @@ static void time_split(u64 ns, u64 user, u64 kernel, u64 *user_ns, u64 *kernel_n
     *user_ns = ns - *kernel_ns;
 }
 
-static void look_times_locked(struct process *p, struct process_look *out)
+static void look_times_locked(struct process *p, u64 *user_ns, u64 *kernel_ns)
 {
     u64 ns = p->dead_runtime_ns, user = p->dead_ticks[0], kernel = p->dead_ticks[1];
     struct task_ext *t;
@@ -126,7 +126,14 @@ static void look_times_locked(struct process *p, struct process_look *out)
         user += load_relaxed(&t->thread->ticks_user);
         kernel += load_relaxed(&t->thread->ticks_kernel);
     }
-    time_split(ns, user, kernel, &out->user_ns, &out->kernel_ns);
+    time_split(ns, user, kernel, user_ns, kernel_ns);
+}
+
+void process_times(struct process *p, u64 *user_ns, u64 *kernel_ns)
+{
+    spin_lock(&p->lock);
+    look_times_locked(p, user_ns, kernel_ns);
+    spin_unlock(&p->lock);
 }
 
 static void look_signals_locked(struct process *p, struct process_look *out)
@@ -165,7 +172,7 @@ void process_look(struct process *p, struct process_look *out)
     out->cred = p->cred;
     out->cred.groups = NULL;
     out->flags = p->flags;
-    look_times_locked(p, out);
+    look_times_locked(p, &out->user_ns, &out->kernel_ns);
     look_signals_locked(p, out);
     spin_unlock(&p->lock);
 }

@@ -155,7 +155,7 @@ void process_put(struct process *p)
     // Acquire and release: whoever frees sees all that the others did before they let go.
     if (atomic_fetch_sub(&p->ref, 1) == 1) {
         sighand_put(p->sighand);
-        kfree(p->timers);
+        itimers_free(p->timers);
         cred_groups_put(p->cred.groups);
         kfree(p);
     }

@@ -51,8 +51,10 @@ void creds_exec_locked(struct process *p);
 
 // --- itimer.c
 
-void itimers_exit(struct process *p); // the last thread: all timers go
-void itimers_exec(struct process *p); // POSIX timers go, interval timers stay
+void itimers_exit(struct process *p);         // the last thread: all timers go
+void itimers_exec(struct process *p);         // POSIX timers go, interval timers stay
+void itimers_thread_exit(struct task_ext *t); // the current thread: its CPU clock stands
+void itimers_free(struct itimers *its);       // NULL is allowed; no timer is left, no sleep
 // The signal of a POSIX timer (q->timer) leaves the queue: taken by a thread, or thrown away.
 // proc->lock held.
 void itimers_signal_gone_locked(struct sigqueue *q, bool taken);
@@ -67,7 +69,6 @@ void family_process_ended_locked(struct process *p, struct sigqueue **q);
 void family_tell_locked(struct process *p, int code, struct sigqueue **q);
 void family_tell(struct process *p, int code); // the same, taking the lock and memory itself
 void family_reap_locked(struct process *p);    // a zombie; the tables' reference is the caller's
-void process_times(struct process *p, u64 *user_ns, u64 *kernel_ns);
 
 // --- jobctl.c
 
@@ -103,6 +104,10 @@ int pidfd_file(struct process *p, u32 flags, struct file **out);
 // The process a descriptor stands for, counted, and the descriptor's O_* flags (flags may be
 // NULL). -EBADF.
 int pidfd_process(int fd, struct process **out, u32 *flags);
+
+// --- look.c
+
+void process_times(struct process *p, u64 *user_ns, u64 *kernel_ns);
 
 // --- usage.c
 

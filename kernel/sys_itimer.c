@@ -59,7 +59,6 @@ static int interval_get(int which, struct itimers **out)
         utimer_put(u);
     } else {
         its->interval[which] = u;
-        list_add_tail(&its->all, &u->link);
     }
     mutex_unlock(&its->lock);
     *out = its;
@@ -209,18 +208,6 @@ static bool clock_may_have_timers(int clock)
            clock == CLOCK_PROCESS_CPUTIME_ID || clock == CLOCK_THREAD_CPUTIME_ID;
 }
 
-static struct utimer *timer_find_locked(struct itimers *its, s32 id)
-{
-    struct utimer *u;
-
-    list_for_each_entry (u, &its->all, link) {
-        if (u->posix && u->id == id) {
-            return u;
-        }
-    }
-    return NULL;
-}
-
 s64 sys_timer_create(const u64 *a)
 {
     struct process *p = current_process();
@@ -238,13 +225,15 @@ s64 sys_timer_create(const u64 *a)
         return -EAGAIN;
     }
     u->posix = true;
-    u->clock_tid = current_task()->tid;
     err = utimer_charge(u);
+    if (!err && clock == CLOCK_THREAD_CPUTIME_ID) {
+        err = utimer_of_thread(its, u) ? -EAGAIN : 0;
+    }
     mutex_lock(&its->lock);
     do {
         u->id = its->next_id;
         its->next_id = its->next_id == INT_MAX ? 0 : its->next_id + 1;
-    } while (timer_find_locked(its, u->id));
+    } while (utimer_find_locked(its, u->id));
     mutex_unlock(&its->lock);
     if (!err) {
         err = event_read(a[1], u);
@@ -253,10 +242,9 @@ s64 sys_timer_create(const u64 *a)
         err = -EFAULT;
     }
     mutex_lock(&its->lock);
+    err = err ? err : utimer_add_locked(its, u);
     if (err) {
         utimer_delete_locked(u);
-    } else {
-        list_add_tail(&its->all, &u->link);
     }
     mutex_unlock(&its->lock);
     return err;
@@ -272,7 +260,7 @@ static struct utimer *timer_lock(s32 id, struct itimers **out)
         return NULL;
     }
     mutex_lock(&its->lock);
-    u = timer_find_locked(its, id);
+    u = utimer_find_locked(its, id);
     if (!u) {
         mutex_unlock(&its->lock);
     }
@@ -300,7 +288,9 @@ s64 sys_timer_gettime(const u64 *a)
         return -EINVAL;
     }
     utimer_read_locked(u, &left, &interval);
-    if (left == 1 && !u->signo && !u->interval_ns) {
+    if (utimer_clock_ended_locked(u)) {
+        left = interval = 0;
+    } else if (left == 1 && !u->signo && !u->interval_ns) {
         left = 0; // SIGEV_NONE: nothing stops it when it is over, so it reads as over
     }
     mutex_unlock(&its->lock);
@@ -328,6 +318,7 @@ s64 sys_timer_settime(const u64 *a)
     struct itimers *its;
     struct utimer *u;
     u64 value, interval, left, old_interval;
+    bool ended;
 
     if (!a[2]) {
         return -EINVAL;
@@ -342,9 +333,15 @@ s64 sys_timer_settime(const u64 *a)
     if (!u) {
         return -EINVAL;
     }
-    utimer_read_locked(u, &left, &old_interval);
-    utimer_set_locked(u, deadline_of(u, value, a[1] & TIMER_ABSTIME), interval);
+    ended = utimer_clock_ended_locked(u);
+    if (!ended) {
+        utimer_read_locked(u, &left, &old_interval);
+        utimer_set_locked(u, deadline_of(u, value, a[1] & TIMER_ABSTIME), interval);
+    }
     mutex_unlock(&its->lock);
+    if (ended) {
+        return -ESRCH;
+    }
     return a[3] ? spec_to_user(a[3], left, old_interval) : 0;
 }
 
