@@ -145,8 +145,12 @@ void soft_bend(void)
     serve();
 }
 
-void soft_race_point(void)
+void soft_race_point(const char *where)
 {
+    if (soft_cpu->at_point) {
+        soft_cpu->at_point(where);
+        return;
+    }
     unsigned r = soft_below(64);
     if (r < 16) {
         serve();

@@ -329,7 +329,7 @@ void mem_copy_page(void *dst, const void *src)
     u64 *to = dst;
     for (unsigned i = 0; i < PAGE_SIZE / sizeof(*to); i++) {
         if (i == PAGE_SIZE / sizeof(*to) / 2) {
-            soft_race_point(); // it takes long
+            soft_race_point("copy page"); // it takes long
         }
         to[i] = atomic_load_explicit(&from[i], memory_order_relaxed);
     }

@@ -124,7 +124,7 @@ void call_rcu(struct rcu_head *head, void (*fn)(struct rcu_head *))
     *newest = w;
     newest = &w->next;
     list_unlock();
-    soft_race_point();
+    soft_race_point("call rcu");
 }
 
 void synchronize_rcu(void)

@@ -57,6 +57,7 @@ struct soft_cpu {
     bool irq_off, in_interrupt;
     int fuse; // points until the next bend
     uint64_t random;
+    void (*at_point)(const char *where); // the test's, for a schedule that is written down
 
     unsigned nr_held; // spinlocks, by rank
     uint16_t held_rank[16];
@@ -95,8 +96,8 @@ static inline void soft_point(void)
         soft_bend();
     }
 }
-// A place where a race is decided: bends one time in four.
-void soft_race_point(void);
+// A place where a race is decided: calls at_point, or bends one time in four.
+void soft_race_point(const char *where);
 uint64_t soft_random(void); // this CPU's generator
 static inline unsigned soft_below(unsigned n)
 {

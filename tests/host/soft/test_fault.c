@@ -8,7 +8,7 @@
 // Any CPU may access any slot at any time. One CPU at a time changes a slot's mappings, one at a
 // time its file.
 //
-// Before that, first_touch.c, duels.c and forks.c have their turns.
+// Before that, first_touch.c, duels.c, forks.c and holds.c have their turns.
 //
 // At the end mm/audit.c looks at all entries and counters; then everything is unmapped and nothing
 // may be left: frames, tables, VMAs, tree nodes, references on files.
@@ -282,6 +282,7 @@ static void run_scheme(unsigned me, const struct mm_scheme *with)
     run_duels(me, space[0], min(rounds / 16, 250ul));
     start_clock(me, 20);
     run_forks(me, space[0], min(rounds / 32, 120ul));
+    run_holds(me, space[0]);
     start_clock(me, 50);
     run(me);
     mm_activate(NULL);
