@@ -175,11 +175,16 @@ extern const struct inode_ops symlink_ops;
 struct inode *ramdir_new(struct super *sb, u32 mode, bool fixed);
 // Add an inode (a reference is taken over, also on error). Namespace locked, or boot.
 int ramdir_add(struct inode *dir, const char *name, struct inode *inode);
-struct inode *ramdir_first_child(struct inode *dir, struct inode *after); // not counted; locked
+// The next entry's inode from cookie *pos (0 at first) on, which moves on; not counted. Locked.
+struct inode *ramdir_next_child(struct inode *dir, u64 *pos);
 int ramdir_lookup(struct inode *dir, const char *name, struct inode **out);
 void ramdir_readdir(struct inode *dir, u64 *pos, struct dirent_sink *sink);
 struct inode *symlink_new(struct super *sb, const char *target);
 extern const struct file_ops dir_fops;
+#define RAMDIR_COOKIE_END (1ull << 62) // *pos is not above it after ramdir_readdir
+// One inode more, or one more name of one? 0 or -ENOSPC. Namespace locked.
+int super_inode_room(const struct super *sb);
+u64 super_inodes_used(const struct super *sb); // with further names, each of which counts as one
 void ramdir_evict(struct inode *dir);
 // Has nobody a reference to anything in the file system of this root but its own tree, and the
 // caller `extra` to the root? Namespace locked.
@@ -199,8 +204,9 @@ struct dirent_sink {
 bool dirent_emit(struct dirent_sink *s, const char *name, u64 ino, u32 mode, u64 next);
 
 // --- file systems ---
-struct inode *tmpfs_mount(void);                   // a new one; its root, NULL: no memory
-void tmpfs_set_limit(struct super *sb, u64 pages); // 0: none of its own
+struct inode *tmpfs_mount(void);                         // a new one; its root, NULL: no memory
+void tmpfs_set_limit(struct super *sb, u64 pages);       // 0: none of its own
+bool tmpfs_may_limit(const struct super *sb, u64 pages); // it has no more than that
 struct inode *tmpfs_make_file(struct super *sb, u32 mode);
 struct inode *slowfs_mount(void);
 struct inode *devfs_mount(void);

@@ -202,10 +202,7 @@ static size_t flags_add(char *buf, size_t size, size_t n, unsigned flags)
 
 static size_t options_add(char *buf, size_t size, size_t n, const struct super *sb)
 {
-    if (sb->limit_pages) {
-        n = text_add(buf, size, n, ",size=%luk", sb->limit_pages << (PAGE_SHIFT - 10));
-    }
-    return n;
+    return sb->options ? sb->options(sb, buf, size, n) : n;
 }
 
 static size_t mount_line(char *buf, size_t size, size_t n, const struct super *sb, const char *path)

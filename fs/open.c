@@ -115,6 +115,7 @@ static int open_nameless(struct walk *w, unsigned flags, u32 mode, struct inode 
         err = -EOPNOTSUPP;
     } else {
         err = super_may_write(dir->sb);
+        err = err ? err : super_inode_room(dir->sb);
         err = err ? err : walk_path(w, dir, path);
     }
     if (!err) {

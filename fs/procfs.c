@@ -95,7 +95,7 @@ static int proc_root_lookup(struct inode *dir, const char *name, struct inode **
 }
 
 // The processes come after the fixed names: cookie PID_COOKIE + the last pid shown.
-#define PID_COOKIE (1ull << 32)
+#define PID_COOKIE RAMDIR_COOKIE_END
 
 static void proc_root_readdir(struct inode *dir, u64 *pos, struct dirent_sink *sink)
 {

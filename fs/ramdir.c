@@ -1,66 +1,15 @@
 // Directories in memory: tmpfs's, and with other files in them those of /dev, /proc, /sys and
-// /slow.
-//
-// A directory is a list of entries in the order of their cookies, which only grow; readdir goes on
-// behind the cookie it stopped at, so that entries that come or go in between disturb nothing. A
-// name is found by comparing hashes along the list. Rejected: a hash table per directory, until
-// someone keeps thousands of files in one.
+// /slow. What can be done with names; fs/ramdir_index.c has the entries of a directory, and
+// fs/ramtree.c what concerns whole trees.
 //
 // All of it is guarded by vfs_lock. An entry holds a reference to its inode; a directory's inode
 // holds one to its parent (see vfs.c).
-#include <k/assert.h>
-#include <k/list.h>
+//
+// A file system may have a limit on its inodes (tmpfs: nr_inodes=). As on Linux each further name
+// of a file counts as one more: names take memory as inodes do.
 #include <k/string.h>
 #include <sched.h>
-#include "fs_priv.h"
-
-struct entry {
-    struct list link;
-    struct inode *inode; // counted
-    u64 cookie;
-    u32 hash;
-    char name[];
-};
-
-struct ramdir {
-    struct list entries;
-    u64 last_cookie;
-    struct inode *inode;
-    struct list todo; // of a walk through the tree
-};
-
-static u32 name_hash(const char *name)
-{
-    u32 h = 2166136261u;
-    for (; *name; name++) {
-        h = (h ^ (u8)*name) * 16777619u;
-    }
-    return h;
-}
-
-static struct entry *entry_find(struct inode *dir, const char *name)
-{
-    struct ramdir *d = dir->private;
-    u32 hash = name_hash(name);
-    struct entry *e;
-    list_for_each_entry (e, &d->entries, link) {
-        if (e->hash == hash && strcmp(e->name, name) == 0) {
-            return e;
-        }
-    }
-    return NULL;
-}
-
-static struct entry *entry_new(const char *name)
-{
-    size_t n = strlen(name) + 1;
-    struct entry *e = kmalloc(sizeof(*e) + n, GFP_KERNEL);
-    if (e) {
-        memcpy(e->name, name, n);
-        e->hash = name_hash(name);
-    }
-    return e;
-}
+#include "ramdir_priv.h"
 
 static void child_flag(struct inode *dir, struct inode *inode)
 {
@@ -72,24 +21,34 @@ static void child_flag(struct inode *dir, struct inode *inode)
 // e takes over the caller's reference to inode.
 static void entry_insert(struct inode *dir, struct entry *e, struct inode *inode)
 {
-    struct ramdir *d = dir->private;
     e->inode = inode;
-    e->cookie = ++d->last_cookie;
-    list_add_tail(&d->entries, &e->link);
+    entry_link(dir->private, e);
     child_flag(dir, inode);
     inode_touch(dir);
 }
 
 static void entry_remove(struct inode *dir, struct entry *e)
 {
-    list_del(&e->link);
+    entry_unlink(dir->private, e);
     kfree(e);
     inode_touch(dir);
 }
 
+u64 super_inodes_used(const struct super *sb)
+{
+    return load_relaxed(&sb->nr_inodes) + load_relaxed(&sb->nr_links);
+}
+
+// Inodes go at any time, which leaves more room; they come under vfs_lock only.
+int super_inode_room(const struct super *sb)
+{
+    u64 limit = load_relaxed(&sb->limit_inodes);
+    return limit && super_inodes_used(sb) >= limit ? -ENOSPC : 0;
+}
+
 int ramdir_lookup(struct inode *dir, const char *name, struct inode **out)
 {
-    struct entry *e = entry_find(dir, name);
+    struct entry *e = entry_find(dir->private, name);
     if (!e) {
         return -ENOENT;
     }
@@ -121,18 +80,11 @@ int ramdir_add(struct inode *dir, const char *name, struct inode *inode)
     return 0;
 }
 
-struct inode *ramdir_first_child(struct inode *dir, struct inode *after)
+struct inode *ramdir_next_child(struct inode *dir, u64 *pos)
 {
-    struct ramdir *d = dir->private;
-    bool found = !after;
-    struct entry *e;
-    list_for_each_entry (e, &d->entries, link) {
-        if (found) {
-            return e->inode;
-        }
-        found = e->inode == after;
-    }
-    return NULL;
+    struct entry *e = entry_from(dir->private, *pos);
+    *pos = e ? e->cookie + 1 : *pos;
+    return e ? e->inode : NULL;
 }
 
 struct inode *ramdir_new(struct super *sb, u32 mode, bool fixed)
@@ -143,9 +95,8 @@ struct inode *ramdir_new(struct super *sb, u32 mode, bool fixed)
         inode_put(i);
         return NULL;
     }
-    list_init(&d->entries);
+    ramdir_index_init(d);
     d->inode = i;
-    d->last_cookie = 1; // 0 and 1 are "." and ".."
     i->private = d;
     i->ops = fixed ? &ramdir_fixed_ops : &ramdir_ops;
     i->fops = &dir_fops;
@@ -189,8 +140,8 @@ static struct inode *node_new(struct super *sb, u32 mode, u64 rdev, const char *
 static int ramdir_create(struct inode *dir, const char *name, u32 mode, u64 rdev,
                          const char *target, struct inode **out)
 {
-    int err;
-    struct inode *i = node_new(dir->sb, mode, rdev, target, &err);
+    int err = super_inode_room(dir->sb);
+    struct inode *i = err ? NULL : node_new(dir->sb, mode, rdev, target, &err);
     if (!i) {
         return err;
     }
@@ -206,8 +157,11 @@ static int ramdir_create(struct inode *dir, const char *name, u32 mode, u64 rdev
 
 static int ramdir_link(struct inode *dir, const char *name, struct inode *inode)
 {
-    int err = ramdir_add(dir, name, inode_get(inode));
+    bool further = load_relaxed(&inode->nlink) > 0;
+    int err = further ? super_inode_room(dir->sb) : 0;
+    err = err ? err : ramdir_add(dir, name, inode_get(inode));
     if (!err) {
+        fetch_add_relaxed(&dir->sb->nr_links, further);
         fetch_add_relaxed(&inode->nlink, 1);
         inode->linkable = false; // the first name it has decides from here on
         store_relaxed(&inode->ctime_ns, load_relaxed(&dir->mtime_ns));
@@ -222,7 +176,8 @@ static void inode_unlinked(struct inode *dir, struct inode *inode)
         store_relaxed(&inode->nlink, 0);
         fetch_add_relaxed(&dir->nlink, (unsigned)-1);
     } else {
-        fetch_add_relaxed(&inode->nlink, (unsigned)-1);
+        unsigned others = fetch_add_relaxed(&inode->nlink, (unsigned)-1) - 1;
+        fetch_add_relaxed(&dir->sb->nr_links, others ? -1ul : 0);
     }
     store_relaxed(&inode->ctime_ns, load_relaxed(&dir->mtime_ns));
     inode_put(inode);
@@ -230,7 +185,7 @@ static void inode_unlinked(struct inode *dir, struct inode *inode)
 
 static int ramdir_unlink(struct inode *dir, const char *name, struct inode *inode)
 {
-    entry_remove(dir, entry_find(dir, name));
+    entry_remove(dir, entry_find(dir->private, name));
     inode_unlinked(dir, inode);
     return 0;
 }
@@ -261,9 +216,13 @@ static int ramdir_rename(struct inode *dir, const char *name, struct inode *inod
                          struct inode *dir2, const char *name2, struct inode *victim, bool whiteout)
 {
     struct entry *e = entry_new(name2), *old;
-    struct inode *white = whiteout ? inode_new(dir->sb, S_IFCHR) : NULL; // device 0: nobody's
+    struct inode *white = NULL;
     char *copy;
     int err = name_copy(inode, name2, &copy);
+    if (!err && whiteout) {
+        err = super_inode_room(dir->sb);
+        white = err ? NULL : inode_new(dir->sb, S_IFCHR); // device 0: nobody's
+    }
     if (!err && (!e || (whiteout && !white))) {
         err = -ENOMEM;
     }
@@ -279,7 +238,7 @@ static int ramdir_rename(struct inode *dir, const char *name, struct inode *inod
     if (victim) {
         ramdir_unlink(dir2, name2, victim);
     }
-    old = entry_find(dir, name);
+    old = entry_find(dir->private, name);
     if (white) {
         old->inode = white;
         inode_touch(dir);
@@ -307,8 +266,8 @@ static int ramdir_exchange(struct inode *dir, const char *name, struct inode *in
         kfree(copy);
         return err;
     }
-    entry_find(dir, name)->inode = inode2;
-    entry_find(dir2, name2)->inode = inode;
+    entry_find(dir->private, name)->inode = inode2;
+    entry_find(dir2->private, name2)->inode = inode;
     child_flag(dir, inode2);
     child_flag(dir2, inode);
     if (copy) {
@@ -327,18 +286,14 @@ static int ramdir_exchange(struct inode *dir, const char *name, struct inode *in
 static bool ramdir_is_empty(struct inode *dir)
 {
     struct ramdir *d = dir->private;
-    return list_empty(&d->entries);
+    return d->nr == 0;
 }
 
 void ramdir_readdir(struct inode *dir, u64 *pos, struct dirent_sink *sink)
 {
-    struct ramdir *d = dir->private;
-    struct entry *e;
-    list_for_each_entry (e, &d->entries, link) {
-        if (e->cookie < *pos) {
-            continue;
-        }
-        if (!dirent_emit(sink, e->name, e->inode->ino, e->inode->mode, e->cookie + 1)) {
+    struct entry *e = entry_from(dir->private, *pos);
+    for (; e; e = e->next[0]) {
+        if (!dirent_emit(sink, entry_name(e), e->inode->ino, e->inode->mode, e->cookie + 1)) {
             return;
         }
         *pos = e->cookie + 1;
@@ -349,121 +304,38 @@ void ramdir_evict(struct inode *dir)
 {
     // A directory goes only when it was removed, empty, or never got a name.
     struct ramdir *d = dir->private;
-    assert(!d || list_empty(&d->entries));
-    kfree(d);
-}
-
-// ---- Whole trees, for umount: breadth first, without recursion
-
-static u32 last_scan; // [vfs_lock]
-
-static bool is_ramdir(const struct inode *i)
-{
-    return S_ISDIR(i->mode) && i->ops->evict == ramdir_evict;
-}
-
-static void todo_add(struct list *todo, struct inode *dir)
-{
-    list_add_tail(todo, &((struct ramdir *)dir->private)->todo);
-}
-
-static struct inode *todo_take(struct list *todo)
-{
-    struct ramdir *d = list_first(todo, struct ramdir, todo);
     if (d) {
-        list_del(&d->todo);
+        ramdir_index_free(d);
+        kfree(d);
     }
-    return d ? d->inode : NULL;
 }
 
 void ramdir_flag_children(struct inode *dir)
 {
+    struct ramdir *d = dir->private;
+    struct entry *e;
     if (is_ramdir(dir)) {
-        struct ramdir *d = dir->private;
-        struct entry *e;
-        list_for_each_entry (e, &d->entries, link) {
+        ramdir_for_each (e, d) {
             atomic_fetch_or(&e->inode->notify, NOTIFY_CHILD);
+            cond_resched();
         }
     }
 }
 
 bool ramdir_name_of(struct inode *dir, const struct inode *inode, char *name)
 {
+    struct ramdir *d = dir->private;
+    struct entry *e;
     if (is_ramdir(dir)) {
-        struct ramdir *d = dir->private;
-        struct entry *e;
-        list_for_each_entry (e, &d->entries, link) {
+        ramdir_for_each (e, d) {
             cond_resched();
             if (e->inode == inode) {
-                strlcpy(name, e->name, NAME_MAX_LEN + 1);
+                strlcpy(name, entry_name(e), NAME_MAX_LEN + 1);
                 return true;
             }
         }
     }
     return false;
-}
-
-static bool inode_is_idle(struct inode *i, int extra)
-{
-    int own = (int)load_relaxed(&i->nlink) - (S_ISDIR(i->mode) ? 1 : 0);
-    if (load_relaxed(&i->notify) & NOTIFY_SELF) {
-        return !i->mounted && notify_has_refs(i, own + extra);
-    }
-    return !i->mounted && load_acquire(&i->ref) == own + extra; /* pairs with inode_put */
-}
-
-bool ramdir_tree_is_idle(struct inode *root, int extra)
-{
-    struct list todo = LIST_INIT(todo);
-    unsigned long found = 1;
-    struct inode *dir;
-    bool idle = inode_is_idle(root, extra);
-    u32 scan = ++last_scan;
-    if (!is_ramdir(root)) {
-        return false;
-    }
-    todo_add(&todo, root);
-    while ((dir = todo_take(&todo)) != NULL) {
-        struct ramdir *d = dir->private;
-        struct entry *e;
-        list_for_each_entry (e, &d->entries, link) {
-            struct inode *i = e->inode;
-            if (i->scan == scan) {
-                continue; // another name of it
-            }
-            i->scan = scan;
-            found++;
-            cond_resched();
-            idle = idle && inode_is_idle(i, 0);
-            if (is_ramdir(i)) {
-                todo_add(&todo, i);
-            }
-        }
-    }
-    return idle && load_relaxed(&root->sb->nr_inodes) == found;
-}
-
-void ramdir_tree_drop(struct inode *root)
-{
-    struct list todo = LIST_INIT(todo);
-    struct inode *dir;
-    notify_unmounted(root);
-    todo_add(&todo, inode_get(root));
-    while ((dir = todo_take(&todo)) != NULL) {
-        struct ramdir *d = dir->private;
-        struct entry *e, *tmp;
-        list_for_each_entry_safe (e, tmp, &d->entries, link) {
-            if (is_ramdir(e->inode)) {
-                todo_add(&todo, inode_get(e->inode)); // until its own entries are gone
-            }
-            notify_unmounted(e->inode);
-            inode_put(e->inode);
-            list_del(&e->link);
-            kfree(e);
-            cond_resched();
-        }
-        inode_put(dir);
-    }
 }
 
 const struct inode_ops ramdir_ops = {

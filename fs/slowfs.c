@@ -131,14 +131,15 @@ static struct inode *slow_make_file(struct super *sb, u32 mode)
 // The files of a directory, counted, in *out (kfree it), and their number; -ENOMEM.
 static long slow_files(struct inode *dir, struct inode ***out)
 {
+    struct inode *i;
     long n = 0;
     mutex_lock(&vfs_lock);
-    for (struct inode *i = NULL; (i = ramdir_first_child(dir, i)) != NULL;) {
+    for (u64 pos = 0; ramdir_next_child(dir, &pos);) {
         n++;
     }
     *out = kmalloc((size_t)max(n, 1l) * sizeof(**out), GFP_KERNEL);
     n = *out ? 0 : -ENOMEM;
-    for (struct inode *i = NULL; *out && (i = ramdir_first_child(dir, i)) != NULL;) {
+    for (u64 pos = 0; *out && (i = ramdir_next_child(dir, &pos)) != NULL;) {
         if (S_ISREG(i->mode)) {
             (*out)[n++] = inode_get(i);
         }

@@ -19,41 +19,26 @@
 // ---- Options of a tmpfs: "size=10m,mode=755,uid=0"
 
 struct options {
-    u64 limit_pages; // 0: none
+    u64 limit_pages, limit_inodes; // 0: none
     u32 mode, uid, gid;
-    bool has_mode, has_limit;
+    bool has_mode, has_limit, has_inodes;
 };
+
+// A number as parse_u64 knows them: "10k".
+static bool scaled_parse(const char *text, u64 *out)
+{
+    const char *end;
+    *out = parse_u64(text, &end);
+    return end != text && !*end;
+}
 
 static bool size_parse(const char *text, u64 *pages)
 {
     const char *end;
     u64 n = parse_u64(text, &end);
-    unsigned shift = 0;
-    if (end == text) {
-        return false;
-    }
-    if (end[0] == '%') {
-        *pages = page_nr_total() / 100 * min(n, 1000ul);
-        return !end[1];
-    }
-    switch (end[0] | 0x20) {
-    case 'k':
-        shift = 10;
-        break;
-    case 'm':
-        shift = 20;
-        break;
-    case 'g':
-        shift = 30;
-        break;
-    default:
-        break;
-    }
-    if (shift ? end[1] : end[0]) {
-        return false;
-    }
-    *pages = n >> (63 - shift) ? 0 : page_align_up(n << shift) >> PAGE_SHIFT;
-    return true;
+    bool percent = end != text && *end == '%';
+    *pages = percent ? page_nr_total() / 100 * min(n, 1000ul) : page_align_up(n) >> PAGE_SHIFT;
+    return end != text && !end[percent];
 }
 
 static bool number_parse(const char *text, unsigned base, u32 *out)
@@ -72,7 +57,6 @@ static bool number_parse(const char *text, unsigned base, u32 *out)
 static bool option_parse(char *text, struct options *o)
 {
     char *value = strchr(text, '=');
-    u32 ignored;
     if (!value) {
         return !*text;
     }
@@ -91,7 +75,12 @@ static bool option_parse(char *text, struct options *o)
     if (strcmp(text, "gid") == 0) {
         return number_parse(value, 10, &o->gid);
     }
-    return strcmp(text, "nr_inodes") == 0 && number_parse(value, 10, &ignored); // no limit here
+    if (strcmp(text, "nr_blocks") == 0) {
+        o->has_limit = true;
+        return scaled_parse(value, &o->limit_pages);
+    }
+    o->has_inodes = true;
+    return strcmp(text, "nr_inodes") == 0 && scaled_parse(value, &o->limit_inodes);
 }
 
 static int options_parse(char *text, struct options *o)
@@ -109,16 +98,34 @@ static int options_parse(char *text, struct options *o)
     return 0;
 }
 
-static void options_apply(struct super *sb, struct inode *root, const struct options *o, bool first)
+// May a mount that is in use get these limits? As on Linux, none below what it has, and none of its
+// inodes where there was none. (The pages have one always.)
+static int options_check_locked(const struct super *sb, const struct options *o)
+{
+    bool limited = load_relaxed(&sb->limit_inodes);
+    bool few = o->limit_inodes && (!limited || o->limit_inodes < super_inodes_used(sb));
+    return few || !tmpfs_may_limit(sb, o->limit_pages) ? -EINVAL : 0;
+}
+
+static void options_apply(struct super *sb, const struct options *o)
 {
     if (o->has_limit) {
         tmpfs_set_limit(sb, o->limit_pages);
     }
-    if (first) {
-        root->mode = o->has_mode ? S_IFDIR | (o->mode & 07777) : root->mode;
-        root->uid = o->uid;
-        root->gid = o->gid;
+    if (o->has_inodes) {
+        store_relaxed(&sb->limit_inodes, o->limit_inodes);
     }
+}
+
+// To a file system that nobody knows yet.
+static void options_apply_first(struct inode *root, const struct options *o)
+{
+    struct super *sb = root->sb;
+    options_apply(sb, o);
+    sb->first_mode = o->has_mode ? o->mode & 07777 : sb->first_mode;
+    root->mode = S_IFDIR | sb->first_mode;
+    root->uid = sb->first_uid = o->uid;
+    root->gid = sb->first_gid = o->gid;
 }
 
 // ---- mount
@@ -165,7 +172,9 @@ static int mount_new(struct inode *at, struct mount_args *m)
         err = options_parse(m->data, &o);
     }
     if (!err) {
-        options_apply(root->sb, root, &o, root->sb->make_file != NULL);
+        if (root->sb->make_file) {
+            options_apply_first(root, &o);
+        }
         store_seq(&root->sb->flags,
                   (m->flags & MS_SHOWN) | (m->flags & MS_NOATIME ? 0 : MS_RELATIME));
         root->sb->source = m->source;
@@ -194,13 +203,18 @@ static int mount_again(struct inode *at, struct mount_args *m)
         return err;
     }
     mutex_lock(&vfs_lock);
+    err = sb->make_file ? options_check_locked(sb, &o) : 0;
+    if (err) {
+        mutex_unlock(&vfs_lock);
+        return err;
+    }
     unsigned was = load_relaxed(&sb->flags);
     store_seq(&sb->flags, how | (how & MS_NOATIME ? 0 : MS_RELATIME)); // pairs with file_may_write
     if ((how & MS_RDONLY) && load_seq(&sb->writers)) {
         store_seq(&sb->flags, was);
         err = -EBUSY;
     } else {
-        options_apply(sb, at, &o, false);
+        options_apply(sb, &o);
     }
     mutex_unlock(&vfs_lock);
     return err;

@@ -10,6 +10,9 @@
 // number and, for faults, in read_page, when the page is already in the cache and may be refused.
 // So the sum may be behind by what is in progress at this moment, never for long.
 //
+// The memory of names, directories and links is not counted as pages; a mount has as many inodes as
+// half of the memory has pages, or nr_inodes= of them (fs/ramdir.c counts).
+//
 // write, truncate and fallocate hold inode->lock; the user copy inside may fault, on this very file
 // too: faults take no inode->lock.
 #include <k/assert.h>
@@ -20,6 +23,7 @@
 #include <signal.h>
 #include "fs_priv.h"
 
+#define TMPFS_MODE  01777
 #define CHUNK_PAGES 64 // written between two looks at the limit
 
 static struct spinlock charge_lock = SPINLOCK_INIT(RANK_SPIN_MISC);
@@ -57,6 +61,14 @@ void tmpfs_set_limit(struct super *sb, u64 pages)
     spin_lock(&charge_lock);
     sb->limit_pages = pages;
     spin_unlock(&charge_lock);
+}
+
+bool tmpfs_may_limit(const struct super *sb, u64 pages)
+{
+    spin_lock(&charge_lock);
+    bool may = sb->charged_pages <= pages || !pages;
+    spin_unlock(&charge_lock);
+    return may;
 }
 
 static bool tmpfs_over_limit(struct inode *i)
@@ -375,7 +387,29 @@ static void tmpfs_statfs(struct super *sb, struct uapi_statfs *st)
     st->blocks = sb->limit_pages ? sb->limit_pages : limit_pages;
     st->bfree = st->bavail = room_locked(sb);
     spin_unlock(&charge_lock);
-    st->files = st->ffree = 1u << 20;
+    st->files = load_relaxed(&sb->limit_inodes); // no limit: zeroes, as on Linux
+    st->ffree = st->files - min(super_inodes_used(sb), st->files);
+}
+
+static u64 tmpfs_default_inodes(void)
+{
+    return page_nr_total() / 2;
+}
+
+// What differs from the defaults, as mount takes it.
+static size_t tmpfs_options(const struct super *sb, char *buf, size_t size, size_t n)
+{
+    if (sb->limit_pages) {
+        n = text_add(buf, size, n, ",size=%luk", sb->limit_pages << (PAGE_SHIFT - 10));
+    }
+    if (load_relaxed(&sb->limit_inodes) != tmpfs_default_inodes()) {
+        n = text_add(buf, size, n, ",nr_inodes=%lu", load_relaxed(&sb->limit_inodes));
+    }
+    if (sb->first_mode != TMPFS_MODE) {
+        n = text_add(buf, size, n, ",mode=%03o", sb->first_mode);
+    }
+    n = sb->first_uid ? text_add(buf, size, n, ",uid=%u", sb->first_uid) : n;
+    return sb->first_gid ? text_add(buf, size, n, ",gid=%u", sb->first_gid) : n;
 }
 
 struct inode *tmpfs_mount(void)
@@ -388,8 +422,11 @@ struct inode *tmpfs_mount(void)
         limit_pages = page_nr_total() / 2;
     }
     sb->statfs = tmpfs_statfs;
+    sb->options = tmpfs_options;
     sb->make_file = tmpfs_make_file;
-    struct inode *root = ramdir_new(sb, 01777, false);
+    store_relaxed(&sb->limit_inodes, tmpfs_default_inodes());
+    sb->first_mode = TMPFS_MODE;
+    struct inode *root = ramdir_new(sb, TMPFS_MODE, false);
     if (!root) {
         kfree(sb);
     }

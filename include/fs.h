@@ -66,10 +66,15 @@ struct super {
     struct inode *covered;                                // [N] not counted; NULL: the first mount
     atomic_uint flags;                                    // [a] MS_*, written under N
     atomic_uint writers;                                  // [a] regular files open for writing
-    atomic_ulong nr_inodes;                               // [a]
+    atomic_ulong nr_inodes;                               // [a] more of them only under N
+    atomic_ulong nr_links;                                // [a] names but the first; written: N
+    atomic_ulong limit_inodes;                            // [a] 0: none; written under N
+    u32 first_mode, first_uid, first_gid;                 // [I] tmpfs: of the root when mounted
     u64 limit_pages, charged_pages;                       // fs/tmpfs.c: charge_lock; 0: no limit
     u32 magic;                                            // [I] statfs
     void (*statfs)(struct super *, struct uapi_statfs *); // [I] may be NULL
+    // [I] What /proc/mounts shows behind the flags, as text_add; NULL: nothing.
+    size_t (*options)(const struct super *, char *buf, size_t size, size_t n);
     struct inode *(*make_file)(struct super *, u32 mode); // [I] a regular file; NULL: no memory
     struct super *next;                                   // [N] all of them
     bool leaving; // [N] while a tree of mounts is taken away
