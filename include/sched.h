@@ -119,6 +119,7 @@ enum cpu_work_bit {
     WORK_CPU_TIME = 16,   // the current process has a timer or limit on its CPU time
     WORK_RCU_BARRIER = 8, // rcu_barrier wants its callback queued here
     WORK_DRAIN = 32,      // page_drain_all wants the memory that this CPU keeps
+    WORK_LOG = 64,        // printk has news for those who wait for it: klog_wake
 };
 DECLARE_PER_CPU(atomic_uint, cpu_work);
 // Set bits for a CPU. If it is idle it wakes up; if it runs, it notices at its next safe point (the

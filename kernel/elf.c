@@ -51,7 +51,7 @@ struct elf_file {
 
 static int refuse(const char *why)
 {
-    printk("exec: %s\n", why);
+    printk_limited("exec: %s\n", why);
     return -ENOEXEC;
 }
 
@@ -267,7 +267,7 @@ static int interp_open(const struct elf_file *e, struct file **out)
     if (!err) {
         err = exec_open(path, out);
         if (err) {
-            printk("exec: the interpreter %s cannot be opened: error %d\n", path, -err);
+            printk_limited("exec: the interpreter %s cannot be opened: error %d\n", path, -err);
         }
     }
     kfree(path);

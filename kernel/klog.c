@@ -8,8 +8,17 @@
 // only one. What is older than SIZE bytes is overwritten; both marks are brought up to that when
 // they are looked at, and READ_ALL begins with a whole line.
 //
-// The console's lock guards everything here, for printk adds while it holds that. Nobody can be
-// woken from there, so READ, which waits for news, looks ten times a second.
+// The console's lock guards everything here, for printk adds while it holds that. printk may be
+// called under any lock, where nobody can be woken: it sets WORK_LOG in the CPU's work word if
+// somebody waits, and the next safe point of that CPU wakes them. Who is about to wait says so
+// before the look at the log, and printk looks for it after the line is in:
+//
+//     reader                          printk
+//     klog_waited = true (seq_cst)    the line, under the lock
+//     the log, under the lock         klog_waited? (seq_cst)
+//
+// One of them sees the other's. It is never taken back; but for systems without a reader of the
+// log there is always one.
 #include "printk_priv.h"
 
 #include <arch/time.h>
@@ -24,9 +33,8 @@
 #include <slab.h>
 #include <syscalls.h>
 
-#define SIZE    (64u << 10)
-#define LEVEL   6 // of all messages: KERN_INFO
-#define POLL_NS 100000000ull
+#define SIZE  (64u << 10)
+#define LEVEL 6 // of all messages: KERN_INFO
 
 enum syslog_action {
     LOG_CLOSE,
@@ -47,6 +55,29 @@ static char ring[SIZE];
 static u64 head, unread, clear_mark;
 static u64 nr_lines; // begun so far
 static int console_level = LEVEL + 1, console_level_before_off = LEVEL + 1;
+
+struct waitq klog_wait = WAITQ_INIT(klog_wait);
+static atomic_bool klog_waited; // [a] somebody has waited since boot
+
+void klog_waiting(void)
+{
+    store_seq(&klog_waited, true); // pairs with klog_tell
+}
+
+void klog_tell(void)
+{
+    if (load_seq(&klog_waited)) { // pairs with klog_waiting
+        unsigned long flags = irq_save();
+        cpu_work_post(cpu_id(), WORK_LOG);
+        irq_restore(flags);
+    }
+}
+
+void klog_wake(void)
+{
+    fetch_and_seq(&this_cpu(cpu_work), ~(unsigned)WORK_LOG); // pairs with klog_tell
+    waitq_wake_all(&klog_wait);
+}
 
 void klog_add_locked(const char *s, size_t len)
 {
@@ -187,13 +218,13 @@ bool klog_has_record(const struct klog_mark *m)
     return has;
 }
 
-// 0, or -ERESTARTSYS: a signal waits.
-static int poll_pause(void)
+static bool has_unread(void)
 {
-    thread_set_state(THREAD_SLEEPING);
-    bool signal = thread_signal_pending() || schedule_until(clock_ns() + POLL_NS) == -EINTR;
-    thread_set_state(THREAD_RUNNABLE);
-    return signal ? -ERESTARTSYS : 0;
+    unsigned long flags = console_lock_irq();
+    bool has = head > unread;
+
+    console_unlock_irq(flags);
+    return has;
 }
 
 static s64 log_read(enum syslog_action what, u64 user, int len)
@@ -210,8 +241,9 @@ static s64 log_read(enum syslog_action what, u64 user, int len)
     s64 r = 0;
     while ((n = log_take(what, buf, min((size_t)len, (size_t)SIZE))) == 0 && len &&
            what == LOG_READ) {
-        r = poll_pause();
-        if (r) {
+        klog_waiting();
+        if (waitq_wait_signal(&klog_wait, has_unread())) {
+            r = -ERESTARTSYS;
             break;
         }
     }

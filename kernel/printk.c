@@ -14,7 +14,9 @@
 #include <k/string.h>
 #include <screen.h>
 
-#define LINE_SIZE 512
+#define LINE_SIZE   512
+#define LIMIT_LINES 10
+#define LIMIT_NS    5000000000ull
 
 static struct spinlock console_lock = SPINLOCK_INIT(RANK_CONSOLE);
 static bool mid_line; // [console_lock]
@@ -71,6 +73,34 @@ void printk(const char *fmt, ...)
     unsigned long flags = spin_lock_irq(&console_lock);
     print_prefixed(line, clock_ns(), cpu_id());
     spin_unlock_irq(&console_lock, flags);
+    klog_tell();
+}
+
+bool printk_limit(struct printk_limit *l)
+{
+    unsigned long flags = spin_lock_irq(&console_lock);
+    u64 now = clock_ns();
+    bool may;
+
+    if (!l->from_ns || now - l->from_ns > LIMIT_NS) {
+        l->from_ns = max(now, 1ull);
+        l->nr = 0;
+    }
+    may = l->nr < LIMIT_LINES;
+    l->nr += may;
+    l->lost += !may;
+    spin_unlock_irq(&console_lock, flags);
+    return may;
+}
+
+unsigned printk_lost(struct printk_limit *l)
+{
+    unsigned long flags = spin_lock_irq(&console_lock);
+    unsigned lost = l->lost;
+
+    l->lost = 0;
+    spin_unlock_irq(&console_lock, flags);
+    return lost;
 }
 
 unsigned long console_lock_irq(void) NO_LOCK_ANALYSIS

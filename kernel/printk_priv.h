@@ -15,6 +15,12 @@ void klog_begin_line_locked(u64 now_ns);
 void klog_add_locked(const char *s, size_t len);
 bool klog_is_quiet_locked(void);
 
+// klog.c: who waits for news of the log. printk may be where nothing can be woken from, so it only
+// leaves a note (klog_tell), and the CPU's next safe point wakes them.
+extern struct waitq klog_wait;
+void klog_waiting(void); // before the look at the log that comes before the wait
+void klog_tell(void);    // there is news
+
 // Where a reader of records (lines) is; klog.c.
 struct klog_mark {
     u64 at, seq;

@@ -284,6 +284,9 @@ static void safe_point(unsigned work)
     if (unlikely(work & WORK_DRAIN)) {
         page_drain_answer();
     }
+    if (unlikely(work & WORK_LOG)) {
+        klog_wake();
+    }
 }
 
 void schedule(void)
@@ -418,9 +421,7 @@ void sched_idle_loop(void)
         rcu_quiescent();
         rcu_flush_batch();
         rcu_run_callbacks();
-        if (load_relaxed(&this_cpu(cpu_work)) & WORK_DRAIN) {
-            page_drain_answer();
-        }
+        safe_point(load_relaxed(&this_cpu(cpu_work)) & (WORK_DRAIN | WORK_LOG));
         if (load_relaxed(&rq->nr) == 0 && !balance_steal()) {
             idle_halt();
         }

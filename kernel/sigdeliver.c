@@ -118,9 +118,9 @@ static noreturn_fn void die(const struct ksiginfo *info, struct trapframe *f)
     case SIGILL:
     case SIGFPE:
     case SIGTRAP:
-        printk("%s[%d]: killed by signal %d, code %d, address %#lx, ip %#lx, sp %#lx\n",
-               current_thread()->name, p->pid, info->signo, info->code, info->addr, trap_ip(f),
-               trap_sp(f));
+        printk_limited("%s[%d]: killed by signal %d, code %d, address %#lx, ip %#lx, sp %#lx\n",
+                       current_thread()->name, p->pid, info->signo, info->code, info->addr,
+                       trap_ip(f), trap_sp(f));
         break;
     default:
         break;
