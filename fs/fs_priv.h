@@ -25,9 +25,9 @@ int dir_path_locked(struct inode *dir, struct inode *root, char **out, bool *unr
 
 // --- mount.c ---
 struct super *super_new(const char *type, u32 magic); // NULL: no memory
-// Cover the directory `at` by a file system's root, whose reference is taken over. Namespace
-// locked. -EBUSY: something is mounted there, or it is the root; -ENOENT: it was removed; -EINVAL:
-// it has no path any more; -ENOMEM.
+// Cover the directory `at`, or the last mount on it, by a file system's root, whose reference is
+// taken over. Namespace locked. -EBUSY: it is the root of all, or has the same type, of which Linux
+// has one; -ENOENT: it was removed; -EINVAL: it is in what was detached; -ENOSPC: mount_max; -ENOMEM.
 int mount_locked(struct inode *at, struct inode *root);
 void super_publish_locked(struct super *sb, struct inode *root, struct inode *covered);
 // A file system that nobody uses and that is mounted nowhere; the reference to its root is taken
@@ -37,7 +37,9 @@ void super_drop(struct inode *root);
 // even if somebody else is there. -EINVAL: no mount's root; -EBUSY.
 int umount_locked(struct inode *root, bool lazy);
 void mounts_reap_locked(void); // drop what was detached and is not used any more
-size_t mounts_text(char *buf, size_t size, bool info); // what the current process sees of them
+// What the current process sees of them; *pos as in struct text_ops.
+size_t mounts_text(u64 *pos, char *buf, size_t size, bool info);
+extern atomic_uint mount_max; // /proc/sys/fs/mount-max
 // May names and files of a file system be changed? 0 or -EROFS.
 static inline int super_may_write(const struct super *sb)
 {

@@ -3,7 +3,10 @@
 // Each mount is a file system of its own with its own super; there are no bind mounts. A mount
 // covers a directory: look-ups step from it to the root of the other file system, which takes over
 // the covered one's parent and name, so that ".." and getcwd need not know of mounts. A second
-// mount on one place covers the first one's root.
+// mount on one place covers the first one's root, and so on. There may be a hundred thousand of
+// these, so each of a stack knows the first, and that the last one's root: one step leads to it.
+//
+//     directory <--covered-- first (stack: itself, top -->) <--covered-- second ... <-- last
 //
 //     new --mount--> mounted --umount, idle--> gone
 //                       |                       ^
@@ -23,14 +26,19 @@
 // users per super, kept by every open and every reference to a directory, for a call that is made
 // once a day.
 //
+// A detached one leaves nothing mounted: each that was below it is detached for itself.
+//
 // All of it is guarded by vfs_lock; sb->writers is an atomic count of the files open for writing.
 #include <k/assert.h>
 #include <k/string.h>
+#include <sched.h>
 #include "fs_priv.h"
 
-struct super *vfs_supers;
-static struct super *detached; // [vfs_lock]
-static u32 last_dev;           // [vfs_lock]
+static struct list supers = LIST_INIT(supers);     // [vfs_lock] what is mounted
+static struct list detached = LIST_INIT(detached); // [vfs_lock]
+static unsigned nr_mounts;                         // [vfs_lock]
+static u32 last_dev;                               // [vfs_lock]
+atomic_uint mount_max = 100000;
 
 struct super *super_new(const char *type, u32 magic)
 {
@@ -45,26 +53,40 @@ struct super *super_new(const char *type, u32 magic)
 
 void super_publish_locked(struct super *sb, struct inode *root, struct inode *covered)
 {
-    struct super **end = &vfs_supers;
+    struct super *on = covered ? covered->sb : NULL;
+    bool stacked = covered && covered->is_root;
     sb->root = root;
     sb->covered = covered;
     sb->dev = ++last_dev;
-    while (*end) {
-        end = &(*end)->next;
+    sb->stack = stacked ? on->stack : sb;
+    sb->level = stacked ? on->level + 1 : 0;
+    sb->stack->top = root;
+    if (on) {
+        on->nr_inside++;
     }
-    *end = sb;
+    list_add_tail(&supers, &sb->link);
+    nr_mounts++;
 }
 
 int mount_locked(struct inode *at, struct inode *root)
 {
-    if (at->mounted || at == vfs_root) {
+    const struct super *sb = root->sb;
+    at = at->mounted ? at->mounted->sb->stack->top : at;
+    if (at == vfs_root) {
         return -EBUSY;
     }
     if (load_relaxed(&at->nlink) == 0) {
         return -ENOENT;
     }
-    if (!at->name) { // the root of what was detached
+    if (!at->sb->covered && at->sb != vfs_root->sb) { // in what was detached
         return -EINVAL;
+    }
+    // Of all but tmpfs Linux has one and mounts it again; here it would be another one.
+    if (at->is_root && strcmp(at->sb->type, sb->type) == 0 && !sb->make_file) {
+        return -EBUSY;
+    }
+    if (nr_mounts >= load_relaxed(&mount_max)) {
+        return -ENOSPC;
     }
     root->name = kmalloc(strlen(at->name) + 1, GFP_KERNEL);
     if (!root->name) {
@@ -94,6 +116,13 @@ void super_drop(struct inode *root)
 static void super_leave_locked(struct super *sb)
 {
     struct inode *root = sb->root;
+    if (sb->covered->is_root) { // of what stays, and is the last one now
+        sb->stack->top = sb->covered;
+    }
+    sb->stack = sb;
+    sb->level = 0;
+    sb->top = root;
+    sb->covered->sb->nr_inside--;
     sb->leaving = false;
     sb->covered->mounted = NULL;
     sb->covered = NULL;
@@ -102,19 +131,18 @@ static void super_leave_locked(struct super *sb)
     root->name = NULL; // has no path
     root->parent = root;
     root->is_root = false;
-    sb->next = detached;
-    detached = sb;
+    list_del(&sb->link);
+    list_add_tail(&detached, &sb->link);
+    nr_mounts--;
 }
 
 void mounts_reap_locked(void)
 {
-    for (struct super **p = &detached; *p;) {
-        struct super *sb = *p;
+    struct super *sb, *tmp;
+    list_for_each_entry_safe (sb, tmp, &detached, link) {
         if (ramdir_tree_is_idle(sb->root, 0)) {
-            *p = sb->next;
+            list_del(&sb->link);
             super_drop(sb->root);
-        } else {
-            p = &sb->next;
         }
     }
 }
@@ -124,8 +152,9 @@ void mounts_reap_locked(void)
 // many a program has made, this is no more.
 static int mark_leaving_locked(const struct super *sb)
 {
+    struct super *s;
     int err = 0;
-    for (struct super *s = vfs_supers; s; s = s->next) {
+    list_for_each_entry (s, &supers, link) {
         s->leaving = s == sb || (s->covered && s->covered->sb->leaving);
         err = s->leaving && s->pinned ? -EBUSY : err;
     }
@@ -134,17 +163,21 @@ static int mark_leaving_locked(const struct super *sb)
 
 static int detach_locked(struct super *sb)
 {
+    struct super *s, *tmp;
+    if (!sb->nr_inside && !sb->pinned) {
+        super_leave_locked(sb);
+        return 0;
+    }
     int err = mark_leaving_locked(sb);
-    for (struct super **p = &vfs_supers; !err && *p;) {
-        struct super *s = *p;
+    if (err) {
+        return err;
+    }
+    list_for_each_entry_safe (s, tmp, &supers, link) {
         if (s->leaving) {
-            *p = s->next;
             super_leave_locked(s);
-        } else {
-            p = &s->next;
         }
     }
-    return err;
+    return 0;
 }
 
 int umount_locked(struct inode *root, bool lazy)
@@ -234,21 +267,34 @@ static size_t mountinfo_line(char *buf, size_t size, size_t n, const struct supe
     return text_add(buf, size, n, "\n");
 }
 
-size_t mounts_text(char *buf, size_t size, bool info)
+// The numbers of the mounts grow along the list, so that of the last one shown is the position.
+size_t mounts_text(u64 *pos, char *buf, size_t size, bool info)
 {
     struct inode *root = root_get();
+    struct super *sb;
+    bool full = false;
     size_t n = 0;
     mutex_lock(&vfs_lock);
-    for (struct super *sb = vfs_supers; sb; sb = sb->next) {
+    list_for_each_entry (sb, &supers, link) {
+        if (sb->dev <= *pos) {
+            continue;
+        }
         char *path;
         const char *below = mount_path(sb, root, &path);
-        if (below) {
-            n = info ? mountinfo_line(buf, size, n, sb, below)
-                     : mount_line(buf, size, n, sb, below);
-        }
+        size_t end = !below ? n
+                     : info ? mountinfo_line(buf, size, n, sb, below)
+                            : mount_line(buf, size, n, sb, below);
         kfree(path);
+        full = end >= size - 1 && n; // without a line before it a line is cut
+        if (full) {
+            break;
+        }
+        n = end;
+        *pos = sb->dev;
+        cond_resched();
     }
     mutex_unlock(&vfs_lock);
     inode_put(root);
+    *pos = full ? *pos : ~0ull;
     return n;
 }

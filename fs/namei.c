@@ -25,8 +25,8 @@
 
 void walk_cross_mounts(struct inode **i)
 {
-    while ((*i)->mounted) {
-        struct inode *root = inode_get((*i)->mounted);
+    if ((*i)->mounted) {
+        struct inode *root = inode_get((*i)->mounted->sb->stack->top);
         inode_put(*i);
         *i = root;
     }

@@ -154,6 +154,7 @@ static int pipe_max_size_store(const char *text)
 LIMIT_FILE(notify_max_events)
 LIMIT_FILE(notify_max_groups)
 LIMIT_FILE(notify_max_marks)
+LIMIT_FILE(mount_max)
 
 // There is nothing to drop: the memory is the files' only home.
 static int drop_caches_store(const char *text)
@@ -212,6 +213,7 @@ void proc_sys_add(struct inode *root)
         {"sys/fs/inotify/max_queued_events", notify_max_events_show, notify_max_events_store},
         {"sys/fs/inotify/max_user_instances", notify_max_groups_show, notify_max_groups_store},
         {"sys/fs/inotify/max_user_watches", notify_max_marks_show, notify_max_marks_store},
+        {"sys/fs/mount-max", mount_max_show, mount_max_store},
         {"sys/fs/pipe-max-size", pipe_max_size_show, pipe_max_size_store},
         {"sys/fs/pipe-user-pages-hard", zero_show, zero_store},
         {"sys/fs/pipe-user-pages-soft", zero_show, zero_store},

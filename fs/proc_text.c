@@ -529,15 +529,13 @@ static size_t id_map_chunk(struct inode *i, u64 *pos, char *buf, size_t size)
 static size_t mounts_chunk(struct inode *i, u64 *pos, char *buf, size_t size)
 {
     (void)i;
-    *pos = ~0ull;
-    return mounts_text(buf, size, false);
+    return mounts_text(pos, buf, size, false);
 }
 
 static size_t mountinfo_chunk(struct inode *i, u64 *pos, char *buf, size_t size)
 {
     (void)i;
-    *pos = ~0ull;
-    return mounts_text(buf, size, true);
+    return mounts_text(pos, buf, size, true);
 }
 
 static const struct pid_file files[] = {

@@ -160,10 +160,6 @@ static int mount_new(struct inode *at, struct mount_args *m)
     if (!m->type) {
         return -EINVAL;
     }
-    // Linux has one of each of these and mounts it again; here it would be another one.
-    if (at->is_root && strcmp(m->type, at->sb->type) == 0 && strcmp(m->type, "tmpfs") != 0) {
-        return -EBUSY;
-    }
     int err = type_new(m->type, &root);
     if (err) {
         return err;
@@ -268,10 +264,12 @@ s64 sys_mount(const u64 *a)
 
 // ---- umount2
 
-static int umount_now(struct inode *i, bool lazy)
+// *i is covered ("." and "/" may be): the last mount on it, as Linux has it.
+static int umount_now(struct inode **i, bool lazy)
 {
     mutex_lock(&vfs_lock);
-    int err = umount_locked(i, lazy);
+    walk_cross_mounts(i);
+    int err = umount_locked(*i, lazy);
     mutex_unlock(&vfs_lock);
     return err;
 }
@@ -297,11 +295,11 @@ s64 sys_umount2(const u64 *a)
         inode_put(i);
         return err;
     }
-    err = umount_now(i, flags & MNT_DETACH);
+    err = umount_now(&i, flags & MNT_DETACH);
     if (err == -EBUSY) { // by mappings that were removed, whose files go a grace period later?
         rcu_barrier();
         file_put_flush();
-        err = umount_now(i, false);
+        err = umount_now(&i, false);
     }
     inode_put(i);
     mutex_lock(&vfs_lock);

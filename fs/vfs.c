@@ -99,10 +99,12 @@ void inode_touch(struct inode *i)
 
 bool dir_is_or_covers(const struct inode *d, const struct inode *root)
 {
-    while (d != root && d->is_root && d->sb->covered) {
-        d = d->sb->covered;
+    if (d == root || !d->is_root) {
+        return d == root;
     }
-    return d == root;
+    const struct super *sb = d->sb, *below = root->sb;
+    return sb->stack->covered == root ||
+           (root->is_root && below->stack == sb->stack && below->level < sb->level);
 }
 
 // Length of the path up to d, root's being 0; -1: d or an ancestor was removed, or too deep.

@@ -6,6 +6,7 @@
 #define FS_H
 
 #include <filemap.h>
+#include <k/list.h>
 #include <k/lock.h>
 #include <k/rcu.h>
 #include <k/types.h>
@@ -76,8 +77,12 @@ struct super {
     // [I] What /proc/mounts shows behind the flags, as text_add; NULL: nothing.
     size_t (*options)(const struct super *, char *buf, size_t size, size_t n);
     struct inode *(*make_file)(struct super *, u32 mode); // [I] a regular file; NULL: no memory
-    struct super *next;                                   // [N] all of them
-    bool leaving; // [N] while a tree of mounts is taken away
+    struct list link;                                     // [N] all of them, the oldest first
+    struct super *stack; // [N] of mounts on each other's roots the first; alone: itself
+    unsigned level;      // [N] how many of them are below it
+    struct inode *top;   // [N] of the first: the root of the last one
+    unsigned nr_inside;  // [N] mounts on what is in it
+    bool leaving;        // [N] while a tree of mounts is taken away
 };
 
 struct inode {
