@@ -3,7 +3,8 @@
 //
 // An instance is a queue of events in the order they came. An event that equals the last one in
 // the queue is dropped, as in inotify(7). A queue that is full, or an event there was no memory
-// for, shows as one IN_Q_OVERFLOW, which is made with the instance.
+// for, shows as one IN_Q_OVERFLOW, which is made with the instance. It may be queued again from the
+// moment on when it is taken from the queue: what is lost after that the reader does not know yet.
 #include <arch/uaccess.h>
 #include <k/string.h>
 #include <proc.h>
@@ -17,6 +18,8 @@
 #define IN_KNOWN                                                                                   \
     (IN_ALL_EVENTS | IN_UNMOUNT | IN_Q_OVERFLOW | IN_IGNORED | IN_ONLYDIR | IN_DONT_FOLLOW |       \
      IN_EXCL_UNLINK | IN_MASK_CREATE | IN_MASK_ADD | IN_ISDIR | IN_ONESHOT)
+
+#define RELEASE_BATCH 64 // watches taken away at a time
 
 struct uapi_inotify_event {
     s32 wd;
@@ -36,6 +39,7 @@ static struct event *event_take(struct watcher_group *g, size_t room, bool *too_
         list_del(&e->link);
         g->nr_events--;
         g->bytes -= event_bytes(e);
+        g->overflow = e->mask & IN_Q_OVERFLOW ? e : g->overflow;
     } else {
         e = NULL;
     }
@@ -43,17 +47,13 @@ static struct event *event_take(struct watcher_group *g, size_t room, bool *too_
     return e;
 }
 
-static int event_give(struct watcher_group *g, struct event *e, void *to)
+static int event_give(struct event *e, void *to)
 {
     struct uapi_inotify_event u = {.wd = e->wd, .mask = e->mask, .cookie = e->cookie};
     size_t n = event_bytes(e);
     u.len = (u32)(n - offsetof(struct uapi_inotify_event, name));
     memcpy(u.name, e->name, e->len);
-    if (e->mask & IN_Q_OVERFLOW) {
-        spin_lock(&notify_lock);
-        g->overflow = e;
-        spin_unlock(&notify_lock);
-    } else {
+    if (!(e->mask & IN_Q_OVERFLOW)) { // that one is the instance's, and never changes
         kfree(e);
     }
     return arch_copy_to_user(to, &u, n) ? -EFAULT : 0;
@@ -77,7 +77,7 @@ static ssize_t inotify_read(struct file *f, void *buf, size_t n, u64 *pos)
         struct event *e = event_take(g, n - done, &too_small);
         if (e) {
             size_t size = event_bytes(e);
-            if (event_give(g, e, (char *)buf + done)) {
+            if (event_give(e, (char *)buf + done)) {
                 return -EFAULT;
             }
             done += size;
@@ -125,17 +125,33 @@ static void group_free(struct watcher_group *g)
     fetch_add_relaxed(&nr_groups, (unsigned)-1);
 }
 
+// Take some of the watches away; false: there are none left. An instance may have all there may be,
+// and the lock is everybody's.
+static bool release_some(struct list *bucket)
+{
+    struct notify_dead dead;
+    struct mark *m = NULL;
+    notify_dead_init(&dead);
+    spin_lock(&notify_lock);
+    for (int i = 0; i < RELEASE_BATCH && (m = list_first(bucket, struct mark, group_link)); i++) {
+        mark_remove_locked(m, false, &dead);
+    }
+    spin_unlock(&notify_lock);
+    notify_dead_free(&dead);
+    cond_resched();
+    return m != NULL;
+}
+
 static void inotify_release(struct file *f)
 {
     struct watcher_group *g = f->private;
     struct notify_dead dead;
-    notify_dead_init(&dead);
-    spin_lock(&notify_lock);
-    while (!list_empty(&g->marks)) {
-        mark_remove_locked(list_first(&g->marks, struct mark, group_link), false, &dead);
+    for (unsigned i = 0; i < GROUP_BUCKETS; i++) {
+        while (release_some(&g->marks[i])) {
+        }
     }
+    notify_dead_init(&dead);
     list_splice_tail(&dead.events, &g->events); // nobody queues any more
-    spin_unlock(&notify_lock);
     notify_dead_free(&dead);
     group_free(g);
 }
@@ -156,7 +172,9 @@ static struct watcher_group *group_new(void)
     fetch_add_relaxed(&nr_groups, 1);
     waitq_init(&g->wait);
     list_init(&g->events);
-    list_init(&g->marks);
+    for (unsigned i = 0; i < GROUP_BUCKETS; i++) {
+        list_init(&g->marks[i]);
+    }
     g->overflow = event_new(IN_Q_OVERFLOW, 0, NULL);
     if (!g->overflow) {
         group_free(g);
@@ -239,7 +257,7 @@ static s64 watch_remove(struct watcher_group *g, s32 wd)
     struct mark *m;
     notify_dead_init(&dead);
     spin_lock(&notify_lock);
-    list_for_each_entry (m, &g->marks, group_link) {
+    list_for_each_entry (m, group_bucket(g, wd), group_link) {
         if (m->wd == wd) {
             mark_remove_locked(m, true, &dead);
             r = 0;

@@ -114,13 +114,16 @@ void notify_dead_free(struct notify_dead *d)
     struct inode_marks *im, *it;
     list_for_each_entry_safe (m, mt, &d->marks, group_link) {
         mark_free(m);
+        cond_resched();
     }
     list_for_each_entry_safe (e, et, &d->events, link) {
         kfree(e);
+        cond_resched();
     }
     list_for_each_entry_safe (im, it, &d->inodes, all_link) {
         inode_put(im->inode);
         kfree(im);
+        cond_resched();
     }
 }
 
@@ -137,7 +140,7 @@ void mark_remove_locked(struct mark *m, bool tell, struct notify_dead *dead)
     nr_marks--;
     if (list_empty(&on->marks)) {
         on->inode->marks = NULL;
-        atomic_fetch_and(&on->inode->notify, ~NOTIFY_SELF);
+        atomic_fetch_and(&on->inode->notify, ~NOTIFY_SELF); // pairs with inode_unref
         list_del(&on->all_link);
         list_add_tail(&dead->inodes, &on->all_link);
     }
@@ -176,14 +179,14 @@ static s64 mark_add_locked(struct watcher_group *g, struct inode *i, struct mark
         *spare = NULL;
         i->marks->inode = inode_get(i);
         list_add_tail(&watched, &i->marks->all_link);
-        atomic_fetch_or(&i->notify, NOTIFY_SELF);
+        atomic_fetch_or(&i->notify, NOTIFY_SELF); // pairs with inode_unref, by the drawing above
     }
     nr_marks++;
     m->on = i->marks;
     m->group = g;
     m->wd = ++g->last_wd;
     list_add_tail(&i->marks->marks, &m->inode_link);
-    list_add_tail(&g->marks, &m->group_link);
+    list_add_tail(group_bucket(g, m->wd), &m->group_link);
     return m->wd;
 }
 

@@ -24,15 +24,17 @@ struct event {
     char name[];
 };
 
+#define GROUP_BUCKETS 256u // an instance may have all watches there may be: inotify_rm_watch
+
 // An inotify instance. N: notify_lock.
 struct watcher_group {
     struct waitq wait;
-    struct list events;     // [N]
-    unsigned nr_events;     // [N]
-    u64 bytes;              // [N] what reading all of them would give
-    struct list marks;      // [N] mark.group_link
-    struct event *overflow; // [N] NULL: it is queued
-    s32 last_wd;            // [N]
+    struct list events;               // [N]
+    unsigned nr_events;               // [N]
+    u64 bytes;                        // [N] what reading all of them would give
+    struct event *overflow;           // [N] NULL: it is queued
+    s32 last_wd;                      // [N]
+    struct list marks[GROUP_BUCKETS]; // [N] mark.group_link, by wd
 };
 
 // A group watches an inode.
@@ -59,6 +61,11 @@ struct notify_dead {
 };
 
 extern struct spinlock notify_lock; // RANK_SPIN_MISC
+
+static inline struct list *group_bucket(struct watcher_group *g, s32 wd)
+{
+    return &g->marks[(u32)wd % GROUP_BUCKETS];
+}
 
 void notify_dead_init(struct notify_dead *d);
 void notify_dead_free(struct notify_dead *d); // no lock held; may sleep
