@@ -10,6 +10,11 @@
 //   the VMA lives on (DONTNEED)  a fault may fill an entry the moment the table lock is dropped,
 //                                and another thread could still read the old page: flush before
 //                                (R7)
+//
+// How large a batch is. A flush interrupts every CPU that runs a thread of the process and empties
+// its TLB: the fewer the better. But pages wait in the batch, and whoever runs out of memory on
+// another CPU does not find them there. So a batch may grow past BATCH_PAGES only while it stays
+// small beside what is free, and never past BATCH_PAGES_MAX.
 
 #include <k/assert.h>
 #include <k/rcu.h>
@@ -20,7 +25,9 @@
 #include <tlb.h>
 #include "mm_priv.h"
 
-#define ZAP_BATCH_PAGES 4096 // flush and free after so many pages
+#define BATCH_PAGES     4096  // flush and free after so many pages,
+#define BATCH_PAGES_MAX 16384 // or so many where memory is plenty
+#define BATCH_SHARE     4     // plenty: so many times the batch is free
 
 // The table is locked. What happens to the page behind a cleared entry.
 static void zap_page(struct tlb_batch *b, struct mm_cpu *count, pte_t e, vaddr_t addr)
@@ -74,6 +81,16 @@ static void zap_leaf(struct mm *mm, struct page *table, vaddr_t addr, vaddr_t en
     spin_unlock(&table->ptl);
 }
 
+// Is it time to flush? Counting free pages looks at every CPU's list, so small batches do not.
+static bool zap_batch_full(const struct tlb_batch *b)
+{
+    if (likely(b->nr_pages < BATCH_PAGES && b->nr_tables < BATCH_PAGES)) {
+        return false;
+    }
+    return b->nr_tables >= BATCH_PAGES || b->nr_pages >= BATCH_PAGES_MAX ||
+           b->nr_pages > page_nr_free() / BATCH_SHARE;
+}
+
 void zap_range(struct mm *mm, vaddr_t start, vaddr_t end, unsigned flags, struct tlb_batch *b)
 {
     vaddr_t addr = start;
@@ -94,7 +111,7 @@ void zap_range(struct mm *mm, vaddr_t start, vaddr_t end, unsigned flags, struct
         if ((flags & ZAP_PRUNE) && empty) {
             pt_prune(mm, addr, b);
         }
-        if (b->nr_pages >= ZAP_BATCH_PAGES || b->nr_tables >= ZAP_BATCH_PAGES) {
+        if (zap_batch_full(b)) {
             tlb_flush(b);
         }
         cond_resched();
