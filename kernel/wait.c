@@ -258,11 +258,11 @@ static int news_info_write(u64 to, const struct wait_news *n, bool found)
     return to && arch_copy_to_user((void *)to, &u, sizeof(u)) ? -EFAULT : 0;
 }
 
-s64 sys_waitid(const u64 *a)
+// 1: *n is what happened; 0: nothing has yet; or errno.
+static int waitid_news(const u64 *a, struct wait_news *n)
 {
     unsigned type = (unsigned)a[0], options = (unsigned)a[3];
     struct wait_request rq = {.type = type, .id = (s32)a[1], .options = options};
-    struct wait_news n;
     int r;
 
     if (options & ~(unsigned)(WNOHANG | WNOWAIT | WEXITED | WSTOPPED | WCONTINUED | WNOTHREAD |
@@ -274,18 +274,25 @@ s64 sys_waitid(const u64 *a)
     if (r) {
         return r;
     }
-    r = wait_for(&rq, &n);
+    r = wait_for(&rq, n);
     if (rq.target) {
         process_put(rq.target);
     }
     if (r == 0 && !(options & WNOHANG)) {
         return -EAGAIN; // a pidfd with O_NONBLOCK
     }
-    if (r < 0) {
-        return r;
-    }
+    return r;
+}
+
+// The caller's siginfo is cleared by a wait that tells nothing, one that fails included.
+s64 sys_waitid(const u64 *a)
+{
+    struct wait_news n;
+    int r = waitid_news(a, &n);
+
     if (r > 0 && a[4] && news_usage_write(a[4], &n)) {
         return -EFAULT;
     }
-    return news_info_write(a[2], &n, r > 0);
+    int err = news_info_write(a[2], &n, r > 0);
+    return err ? err : min(r, 0);
 }

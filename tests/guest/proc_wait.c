@@ -78,6 +78,11 @@ static void with_waitid(void)
     CHECK_ERR(waitid(P_PGID, (id_t)-1, &i, WEXITED), EINVAL);
     CHECK_ERR(waitid(99, 1, &i, WEXITED), EINVAL);
     CHECK_ERR(waitid(P_PIDFD, 999, &i, WEXITED), EBADF);
+    memset(&i, 0xee, sizeof(i)); // a wait that fails clears it all the same
+    CHECK_ERR(waitid(P_ALL, 0, &i, WEXITED), ECHILD);
+    CHECK_EQ(i.si_pid, 0);
+    CHECK_EQ(i.si_signo, 0);
+    CHECK_ERR(waitid(P_ALL, 0, (siginfo_t *)8, WEXITED), EFAULT);
     group("waitid");
 }
 
