@@ -82,15 +82,23 @@ struct creds {
     u32 gid, egid, sgid, fsgid;
     struct cred_groups *groups; // counted; NULL: none
     u64 cap_permitted, cap_effective, cap_inheritable, cap_bounding, cap_ambient;
-    u32 securebits;
+    u32 securebits; // SECBIT_*
 };
+
+// capabilities(7). Each bit has one above it that locks it.
+#define SECBIT_NOROOT       1u
+#define SECBIT_KEEP_CAPS    16u
+#define SECBIT_NO_AMBIENT   64u
+#define SECBITS_LOCKS       0xaau
+#define SECBITS_ALL         0xffu
+#define SECBIT_LOCK_OF(bit) ((bit) << 1)
 
 // What prctl and personality remember.
 struct proc_flags {
     u32 personality;
     u32 dumpable;
     u64 timer_slack_ns;
-    bool keep_caps, no_new_privs, thp_disable;
+    bool no_new_privs, thp_disable;
     int oom_score_adj;
 };
 
@@ -193,6 +201,7 @@ static inline struct process *current_process(void)
 // itself changes; kernel threads may do everything.
 #define CAP_SETGID         6
 #define CAP_SETUID         7
+#define CAP_SETPCAP        8
 #define CAP_IPC_LOCK       14
 #define CAP_SYS_ADMIN      21
 #define CAP_SYS_NICE       23

@@ -221,7 +221,7 @@ static void ids_set_locked(struct process *p, bool groups, struct ids n)
         c->euid = n.effective;
         c->suid = n.saved;
         c->fsuid = n.fs;
-        caps_follow(c, old.real, old.effective, old.saved, p->flags.keep_caps);
+        caps_follow(c, old.real, old.effective, old.saved, c->securebits & SECBIT_KEEP_CAPS);
     }
     dumpable_follow(p, old.effective != n.effective || old.fs != n.fs);
 }

@@ -9,9 +9,6 @@
 
 #include "proc_priv.h"
 
-#define SECBIT_NOROOT    1u
-#define SECBIT_KEEP_CAPS 16u
-
 // With no_new_privs nobody gains: root's number does not help who has given its capabilities up,
 // and an effective number that is not the real one is no more.
 static void caps_exec(struct creds *c, bool no_new_privs)
@@ -40,7 +37,6 @@ void creds_exec_locked(struct process *p)
     c->suid = c->fsuid = c->euid;
     c->sgid = c->fsgid = c->egid;
     c->securebits &= ~SECBIT_KEEP_CAPS;
-    p->flags.keep_caps = false;
     // No set-user-ID bit is honoured; but who acts for another, has just stopped to, or has gained
     // something is not looked into.
     p->flags.dumpable = old.uid == old.euid && old.gid == old.egid && old.fsuid == c->fsuid &&

@@ -69,11 +69,6 @@ static s64 prctl_flag_locked(struct process *p, int option, const u64 *a)
     case PR_SET_DUMPABLE:
         f->dumpable = a[1] > 1 ? f->dumpable : (u32)a[1];
         return a[1] > 1 ? -EINVAL : 0;
-    case PR_GET_KEEPCAPS:
-        return f->keep_caps;
-    case PR_SET_KEEPCAPS:
-        f->keep_caps = a[1] > 1 ? f->keep_caps : a[1];
-        return a[1] > 1 ? -EINVAL : 0;
     case PR_GET_NO_NEW_PRIVS:
         return a[1] || a[2] || a[3] || a[4] ? -EINVAL : f->no_new_privs;
     case PR_SET_NO_NEW_PRIVS:
@@ -115,7 +110,7 @@ static s64 ambient_locked(struct creds *c, u64 what, u64 cap)
     case PR_CAP_AMBIENT_IS_SET:
         return (c->cap_ambient & bit) != 0;
     case PR_CAP_AMBIENT_RAISE:
-        if (!(c->cap_permitted & c->cap_inheritable & bit)) {
+        if (!(c->cap_permitted & c->cap_inheritable & bit) || (c->securebits & SECBIT_NO_AMBIENT)) {
             return -EPERM;
         }
         c->cap_ambient |= bit;
@@ -128,6 +123,31 @@ static s64 ambient_locked(struct creds *c, u64 what, u64 cap)
     }
 }
 
+// A lock stays, and what it locks.
+static s64 securebits_set(struct creds *c, u64 bits)
+{
+    u64 changed = c->securebits ^ bits, locks = c->securebits & SECBITS_LOCKS;
+
+    if (!current_has_cap(CAP_SETPCAP) || (bits & ~(u64)SECBITS_ALL) ||
+        (changed & (locks | locks >> 1))) {
+        return -EPERM;
+    }
+    c->securebits = (u32)bits;
+    return 0;
+}
+
+static s64 keep_caps_set(struct creds *c, u64 keep)
+{
+    if (keep > 1) {
+        return -EINVAL;
+    }
+    if (c->securebits & SECBIT_LOCK_OF(SECBIT_KEEP_CAPS)) {
+        return -EPERM;
+    }
+    c->securebits = (c->securebits & ~SECBIT_KEEP_CAPS) | (keep ? SECBIT_KEEP_CAPS : 0);
+    return 0;
+}
+
 static s64 prctl_caps_locked(struct process *p, int option, const u64 *a)
 {
     struct creds *c = &p->cred;
@@ -136,13 +156,19 @@ static s64 prctl_caps_locked(struct process *p, int option, const u64 *a)
     case PR_CAPBSET_READ:
         return a[1] > CAP_LAST ? -EINVAL : (s64)(c->cap_bounding >> a[1] & 1);
     case PR_CAPBSET_DROP:
+        if (!current_has_cap(CAP_SETPCAP)) {
+            return -EPERM;
+        }
         c->cap_bounding &= a[1] > CAP_LAST ? ~0ull : ~(1ull << a[1]);
         return a[1] > CAP_LAST ? -EINVAL : 0;
     case PR_GET_SECUREBITS:
         return c->securebits;
     case PR_SET_SECUREBITS:
-        c->securebits = (u32)a[1] & 0xff;
-        return a[1] & ~0xffull ? -EPERM : 0;
+        return securebits_set(c, a[1]);
+    case PR_GET_KEEPCAPS:
+        return !!(c->securebits & SECBIT_KEEP_CAPS);
+    case PR_SET_KEEPCAPS:
+        return keep_caps_set(c, a[1]);
     default:
         return ambient_locked(c, a[1], a[2]);
     }
@@ -190,8 +216,6 @@ s64 sys_prctl(const u64 *a)
         return prctl_family(option, a[1]);
     case PR_GET_DUMPABLE:
     case PR_SET_DUMPABLE:
-    case PR_GET_KEEPCAPS:
-    case PR_SET_KEEPCAPS:
     case PR_GET_NO_NEW_PRIVS:
     case PR_SET_NO_NEW_PRIVS:
     case PR_GET_THP_DISABLE:
@@ -204,6 +228,8 @@ s64 sys_prctl(const u64 *a)
         return r;
     case PR_CAPBSET_READ:
     case PR_CAPBSET_DROP:
+    case PR_GET_KEEPCAPS:
+    case PR_SET_KEEPCAPS:
     case PR_GET_SECUREBITS:
     case PR_SET_SECUREBITS:
     case PR_CAP_AMBIENT:
