@@ -155,6 +155,9 @@ s64 sys_utimensat(const u64 *a)
     if (a[2] && arch_copy_from_user(ts, (const void *)a[2], sizeof(ts))) {
         return -EFAULT;
     }
+    if (!a[1] && (int)a[0] != AT_FDCWD && flags) {
+        return -EINVAL; // no path that they could be about
+    }
     unsigned how = (flags & AT_SYMLINK_NOFOLLOW ? 0 : LOOKUP_FOLLOW) |
                    (flags & AT_EMPTY_PATH ? LOOKUP_EMPTY : 0);
     return do_utimes((int)a[0], a[1], how, a[2] ? ts : NULL);

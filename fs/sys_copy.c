@@ -69,6 +69,9 @@ static s64 sendfile_files(struct file *out, struct file *in, u64 user_pos, size_
     if (!file_may(in, O_RDONLY) || !file_may(out, O_WRONLY)) {
         return -EBADF;
     }
+    if (user_pos && in->ops->stream) {
+        return -ESPIPE;
+    }
     if (!in->mapping || !out->ops->write_kernel ||
         (out->mapping && (load_relaxed(&out->flags) & O_APPEND))) {
         return -EINVAL;

@@ -242,6 +242,9 @@ static int rename_check(const struct walk *from, const struct walk *to, struct i
     if (i->is_root || (victim && victim->is_root)) {
         return -EBUSY;
     }
+    if (i == victim) { // a directory is moved to where it is
+        return 0;
+    }
     if (S_ISDIR(i->mode) && dir_is_within(to->dir, i)) {
         return -EINVAL;
     }

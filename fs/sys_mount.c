@@ -153,6 +153,20 @@ static int type_new(const char *type, struct inode **root)
     return *root ? 0 : -ENOMEM;
 }
 
+// Of a mount's flags what is kept. A remount that says nothing of access times leaves them as they
+// were; elsewhere they are relative unless told otherwise.
+static unsigned flags_shown(unsigned flags, bool again, unsigned was)
+{
+    const unsigned times = MS_NOATIME | MS_NODIRATIME | MS_RELATIME;
+    if (again && !(flags & (times | MS_STRICTATIME))) {
+        return (flags & MS_SHOWN & ~times) | (was & times);
+    }
+    if (flags & MS_STRICTATIME) {
+        return flags & MS_SHOWN & ~MS_NOATIME;
+    }
+    return (flags & MS_SHOWN) | (flags & MS_NOATIME ? 0 : MS_RELATIME);
+}
+
 static int mount_new(struct inode *at, struct mount_args *m)
 {
     struct options o = {0};
@@ -171,8 +185,7 @@ static int mount_new(struct inode *at, struct mount_args *m)
         if (root->sb->make_file) {
             options_apply_first(root, &o);
         }
-        store_seq(&root->sb->flags,
-                  (m->flags & MS_SHOWN) | (m->flags & MS_NOATIME ? 0 : MS_RELATIME));
+        store_seq(&root->sb->flags, flags_shown(m->flags, false, 0));
         root->sb->source = m->source;
         m->source = NULL;
         mutex_lock(&vfs_lock);
@@ -190,7 +203,6 @@ static int mount_again(struct inode *at, struct mount_args *m)
 {
     struct super *sb = at->sb;
     struct options o = {0};
-    unsigned how = m->flags & MS_SHOWN;
     int err = at->is_root ? 0 : -EINVAL;
     if (!err && sb->make_file) {
         err = options_parse(m->data, &o);
@@ -204,8 +216,8 @@ static int mount_again(struct inode *at, struct mount_args *m)
         mutex_unlock(&vfs_lock);
         return err;
     }
-    unsigned was = load_relaxed(&sb->flags);
-    store_seq(&sb->flags, how | (how & MS_NOATIME ? 0 : MS_RELATIME)); // pairs with file_may_write
+    unsigned was = load_relaxed(&sb->flags), how = flags_shown(m->flags, true, was);
+    store_seq(&sb->flags, how); // pairs with file_may_write
     if ((how & MS_RDONLY) && load_seq(&sb->writers)) {
         store_seq(&sb->flags, was);
         err = -EBUSY;

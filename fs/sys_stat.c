@@ -112,10 +112,14 @@ static struct uapi_statx_timestamp timestamp(u64 ns)
                                          .nsec = (u32)(ns % NSEC_PER_SEC)};
 }
 
-static s64 statx_copy(struct inode *i, u64 user)
+// A mount has its file system's number, as in /proc/self/mountinfo. Birth is told by those file
+// systems that tell it on Linux.
+static s64 statx_copy(struct inode *i, u32 mask, u64 user)
 {
     struct uapi_statx st = {
-        .mask = STATX_BASIC_STATS,
+        .mask = STATX_BASIC_STATS | STATX_MNT_ID,
+        .attributes = i->is_root ? STATX_ATTR_MOUNT_ROOT : 0,
+        .attributes_mask = STATX_ATTR_MOUNT_ROOT,
         .blksize = PAGE_SIZE,
         .nlink = load_relaxed(&i->nlink),
         .uid = i->uid,
@@ -128,7 +132,12 @@ static s64 statx_copy(struct inode *i, u64 user)
         .mtime = timestamp(load_relaxed(&i->mtime_ns)),
         .ctime = timestamp(load_relaxed(&i->ctime_ns)),
         .dev_minor = i->sb->dev,
+        .mnt_id = i->sb->dev,
     };
+    if ((mask & STATX_BTIME) && i->sb->magic == TMPFS_MAGIC) {
+        st.mask |= STATX_BTIME;
+        st.btime = timestamp(i->btime_ns);
+    }
     if (S_ISCHR(i->mode) || S_ISBLK(i->mode)) {
         st.rdev_major = (u32)(i->rdev >> 8) & 0xfff;
         st.rdev_minor = (u32)(i->rdev & 0xff) | ((u32)(i->rdev >> 12) & ~0xffu);
@@ -147,7 +156,7 @@ s64 sys_statx(const u64 *a)
     }
     s64 r = lookup_at((int)a[0], a[1], how_of(flags), &i);
     if (!r) {
-        r = statx_copy(i, a[4]);
+        r = statx_copy(i, mask, a[4]);
         inode_put(i);
     }
     return r;
@@ -288,12 +297,15 @@ s64 sys_fchmod(const u64 *a)
 
 static s64 statfs_copy(struct super *sb, u64 user)
 {
+    u32 flags = load_relaxed(&sb->flags);
+    const u32 same = MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_NOATIME | MS_NODIRATIME;
     struct uapi_statfs st = {
         .type = sb->magic,
         .bsize = PAGE_SIZE,
         .frsize = PAGE_SIZE,
         .namelen = NAME_MAX_LEN,
         .fsid = {(s32)sb->dev, 0},
+        .flags = ST_VALID | (flags & same) | (flags & MS_RELATIME ? ST_RELATIME : 0),
     };
     if (sb->statfs) {
         sb->statfs(sb, &st);

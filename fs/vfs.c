@@ -55,6 +55,7 @@ struct inode *inode_new(struct super *sb, u32 mode)
     i->sb = sb;
     fetch_add_relaxed(&sb->nr_inodes, 1);
     i->ino = fetch_add_relaxed(&last_ino, 1) + 1;
+    i->btime_ns = now;
     store_relaxed(&i->atime_ns, now);
     store_relaxed(&i->mtime_ns, now);
     store_relaxed(&i->ctime_ns, now);

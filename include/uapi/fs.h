@@ -47,20 +47,21 @@
 #define IN_MOVE_SELF     0x800u
 
 // mount
-#define MS_RDONLY     0x1u
-#define MS_NOSUID     0x2u
-#define MS_NODEV      0x4u
-#define MS_NOEXEC     0x8u
-#define MS_REMOUNT    0x20u
-#define MS_NOATIME    0x400u
-#define MS_NODIRATIME 0x800u
-#define MS_BIND       0x1000u
-#define MS_MOVE       0x2000u
-#define MS_UNBINDABLE 0x20000u
-#define MS_PRIVATE    0x40000u
-#define MS_SLAVE      0x80000u
-#define MS_SHARED     0x100000u
-#define MS_RELATIME   0x200000u
+#define MS_RDONLY      0x1u
+#define MS_NOSUID      0x2u
+#define MS_NODEV       0x4u
+#define MS_NOEXEC      0x8u
+#define MS_REMOUNT     0x20u
+#define MS_NOATIME     0x400u
+#define MS_NODIRATIME  0x800u
+#define MS_BIND        0x1000u
+#define MS_MOVE        0x2000u
+#define MS_UNBINDABLE  0x20000u
+#define MS_PRIVATE     0x40000u
+#define MS_SLAVE       0x80000u
+#define MS_SHARED      0x100000u
+#define MS_RELATIME    0x200000u
+#define MS_STRICTATIME 0x1000000u
 
 // openat2
 #define RESOLVE_NO_XDEV       0x01u
@@ -190,11 +191,15 @@ struct uapi_statx {
     u64 ino, size, blocks, attributes_mask;
     struct uapi_statx_timestamp atime, btime, ctime, mtime;
     u32 rdev_major, rdev_minor, dev_major, dev_minor;
-    u64 spare[14];
+    u64 mnt_id, spare[13];
 };
 _Static_assert(sizeof(struct uapi_statx) == 256, "the ABI's size");
 #define STATX_BASIC_STATS 0x7ffu
+#define STATX_BTIME       0x800u
+#define STATX_MNT_ID      0x1000u
 #define STATX_RESERVED    0x80000000u
+
+#define STATX_ATTR_MOUNT_ROOT 0x2000u
 
 struct uapi_statfs {
     s64 type, bsize;
@@ -202,6 +207,8 @@ struct uapi_statfs {
     s32 fsid[2];
     s64 namelen, frsize, flags, spare[4];
 };
+#define ST_VALID    0x20   // in flags; the others are MS_*, but for
+#define ST_RELATIME 0x1000 // this one
 #define TMPFS_MAGIC 0x01021994
 #define PROC_MAGIC  0x9fa0
 #define SYSFS_MAGIC 0x62656572
