@@ -35,6 +35,7 @@ int sock_file_open(const struct file_ops *ops, unsigned flags, void *private, st
     if (!i) {
         return -ENOMEM;
     }
+    inode_set_owner(i, NULL);
     if (path) {
         text_add(path, 32, 0, "socket:[%lu]", i->ino);
     }

@@ -144,7 +144,7 @@ static int file_open_ops_blank(struct file *f, struct inode *inode, const struct
 {
     int err = 0;
     store_relaxed(&f->ref, 1);
-    store_relaxed(&f->flags, flags & ~(O_CREAT | O_EXCL | O_TRUNC | O_CLOEXEC));
+    store_relaxed(&f->flags, flags & ~(O_CREAT | O_EXCL | O_TRUNC | O_CLOEXEC | OPEN_EXEC));
     f->ops = ops;
     f->inode = inode_get(inode);
     f->mapping = S_ISREG(inode->mode) && inode->mapping.ops ? &inode->mapping : NULL;

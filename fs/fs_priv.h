@@ -46,6 +46,21 @@ static inline int super_may_write(const struct super *sb)
     return load_relaxed(&sb->flags) & MS_RDONLY ? -EROFS : 0;
 }
 
+// --- perm.c ---
+// Is i the current process's, or may it do with it what the owner may (CAP_FOWNER)?
+bool inode_is_mine(const struct inode *i);
+// Is it in the group, or may it give set-group-ID bits of any (CAP_FSETID)?
+bool group_is_mine(u32 gid);
+int inode_permission_real(const struct inode *i, unsigned may); // as its real user: access(2)
+// May the name of victim in dir go? -EROFS, -EACCES; -EPERM: dir is sticky, and neither is its own.
+int dir_may_delete(const struct inode *dir, const struct inode *victim);
+int inode_may_chown(const struct inode *i, u32 uid, u32 gid); // ~0u: stays. 0 or -EPERM
+// The set-user-ID and set-group-ID bits that a new owner or other bytes take away.
+u32 inode_mode_drops(const struct inode *i);
+void inode_will_change_locked(struct inode *i); // its bytes: such bits go first; i->lock is held
+// A new inode that nobody knows yet is the current process's. dir: where it will be, or NULL.
+void inode_set_owner(struct inode *i, const struct inode *dir);
+
 // --- notify.c --- Those who watch are told after it happened; IN_* of uapi/fs.h. Sleeps; the
 // caller holds no lock but, for notify_self and notify_name, the namespace's.
 #define NOTIFY_SELF  1u
@@ -139,8 +154,9 @@ struct walk {
     unsigned links;     // symbolic links followed
     char *buf, *rest;   // what is still to be walked: [rest, NUL) in buf
     struct inode *root; // counted: "/", and where ".." ends
-    u32 resolve;        // RESOLVE_*
+    u32 resolve;        // RESOLVE_*, WALK_REAL
 };
+#define WALK_REAL (1u << 31) // it is the real user who searches
 // walk_begin locks the namespace and walks up to the last component; walk_end always follows,
 // unlocks and lets go. start NULL: the current directory.
 int walk_begin(struct walk *w, struct inode *start, const char *path);
@@ -164,9 +180,11 @@ int at_start_dir(int dirfd, bool any, struct inode **out);
 // A whole look-up for a call: -ENOENT and the others. *out counted.
 #define LOOKUP_FOLLOW 1u
 #define LOOKUP_EMPTY  2u // an empty path is dirfd itself
+#define LOOKUP_REAL   4u // it is the real user who searches
 int lookup_at(int dirfd, u64 user, unsigned how, struct inode **out);
 struct inode *cwd_get(void);  // counted
 struct inode *root_get(void); // the current process's "/", counted
+#define OPEN_EXEC 040u        // beside the O_ flags: to run it
 int vfs_open_at(struct inode *start, const char *path, unsigned flags, u32 mode, u32 resolve,
                 struct file **out);
 

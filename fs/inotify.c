@@ -221,6 +221,9 @@ static s64 watch_path(struct watcher_group *g, u64 path, u32 mask)
 {
     struct inode *i;
     s64 r = lookup_at(AT_FDCWD, path, mask & IN_DONT_FOLLOW ? 0 : LOOKUP_FOLLOW, &i);
+    if (!r && (r = inode_permission(i, MAY_READ))) {
+        inode_put(i);
+    }
     if (r) {
         return r;
     }

@@ -142,6 +142,16 @@ static int walk_to_root_check(const struct walk *w)
     return leaves ? -EXDEV : 0;
 }
 
+// In a directory where everybody may leave links and nobody may remove another's, the last name of
+// a path is not followed through a link that neither the caller nor the directory's owner has left:
+// a program that writes to a well-known name in /tmp is not led elsewhere (protected_symlinks of
+// proc_sys_fs(5), which all distributions set).
+static int link_may_lead(const struct walk *w, const struct inode *link)
+{
+    bool public = (w->dir->mode & (S_ISVTX | S_IWOTH)) == (S_ISVTX | S_IWOTH);
+    return public && link->uid != w->dir->uid && link->uid != creds_now().fsuid ? -EACCES : 0;
+}
+
 // Continue with the target of a link found in w->dir.
 static int walk_follow(struct walk *w, struct inode *link)
 {
@@ -203,13 +213,23 @@ static bool link_jumps(const struct inode *i)
     return S_ISLNK(i->mode) && i->ops && i->ops->follow;
 }
 
-// Up to the last component.
+// May names be looked up in the directory that the walk has come to?
+static int walk_may_search(const struct walk *w)
+{
+    return w->resolve & WALK_REAL ? inode_permission_real(w->dir, MAY_EXEC)
+                                  : inode_permission(w->dir, MAY_EXEC);
+}
+
+// Up to the last component, in whose directory the caller may look up.
 static int walk_parent(struct walk *w)
 {
     for (;;) {
         struct inode *next;
         bool last;
         int err = walk_next_name(w, &last);
+        if (!err && w->name[0] && S_ISDIR(w->dir->mode)) {
+            err = walk_may_search(w);
+        }
         if (err) {
             return err;
         }
@@ -300,7 +320,8 @@ int walk_last(struct walk *w, bool follow, struct inode **out)
             *out = i;
             return 0;
         }
-        err = walk_follow(w, i);
+        err = link_may_lead(w, i);
+        err = err ? err : walk_follow(w, i);
         inode_put(i);
         if (!err) {
             err = walk_parent(w);
@@ -358,7 +379,8 @@ int at_start_dir(int dirfd, bool any, struct inode **out)
 static int lookup_path(struct inode *start, const char *path, unsigned how, struct inode **out)
 {
     struct walk w;
-    int err = walk_begin(&w, start, path);
+    mutex_lock(&vfs_lock);
+    int err = walk_begin_locked(&w, start, path, how & LOOKUP_REAL ? WALK_REAL : 0);
     if (!err) {
         err = walk_last(&w, how & LOOKUP_FOLLOW, out);
     }

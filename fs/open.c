@@ -43,13 +43,21 @@ static int open_create(struct walk *w, u32 mode, struct inode **out)
 {
     struct process *p = current_process();
     u32 umask = p ? load_relaxed(&p->fs->umask) : 0;
-    if (!w->dir->ops->create) {
-        return -EACCES;
+    int err = inode_permission(w->dir, MAY_WRITE | MAY_EXEC);
+    if (!err && !w->dir->ops->create) {
+        err = -EACCES;
     }
-    int err = super_may_write(w->dir->sb);
     return err ? err
                : w->dir->ops->create(w->dir, w->name, S_IFREG | (mode & 07777 & ~umask), 0, NULL,
                                      out);
+}
+
+// What opening with these flags asks of the file. A program is not read by who runs it.
+static unsigned open_may(unsigned flags)
+{
+    static const unsigned may[] = {MAY_READ, MAY_WRITE, MAY_READ | MAY_WRITE, MAY_READ | MAY_WRITE};
+    return flags & OPEN_EXEC ? MAY_EXEC
+                             : may[flags & O_ACCMODE] | (flags & O_TRUNC ? MAY_WRITE : 0);
 }
 
 static int open_check(const struct inode *i, unsigned flags)
@@ -60,11 +68,20 @@ static int open_check(const struct inode *i, unsigned flags)
     if ((flags & O_DIRECTORY) && !S_ISDIR(i->mode)) {
         return -ENOTDIR;
     }
-    bool writes = (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC);
-    if (S_ISDIR(i->mode) && (writes || (flags & O_CREAT))) {
+    unsigned may = open_may(flags);
+    if (S_ISDIR(i->mode) && ((may & MAY_WRITE) || (flags & O_CREAT))) {
         return -EISDIR;
     }
-    return S_ISREG(i->mode) && writes && !(flags & O_PATH) ? super_may_write(i->sb) : 0;
+    if (flags & O_PATH) {
+        return 0;
+    }
+    unsigned how = load_relaxed(&i->sb->flags);
+    if (((S_ISCHR(i->mode) || S_ISBLK(i->mode)) && (how & MS_NODEV)) ||
+        ((flags & OPEN_EXEC) && (!S_ISREG(i->mode) || (how & MS_NOEXEC)))) {
+        return -EACCES;
+    }
+    int err = inode_permission(i, may);
+    return !err && (flags & O_NOATIME) && !inode_is_mine(i) ? -EPERM : err;
 }
 
 // Namespace locked: find or make it. Making it is the last that can fail.
@@ -114,7 +131,7 @@ static int open_nameless(struct walk *w, unsigned flags, u32 mode, struct inode 
     } else if (!dir->ops->create || !dir->sb->make_file) {
         err = -EOPNOTSUPP;
     } else {
-        err = super_may_write(dir->sb);
+        err = inode_permission(dir, MAY_WRITE | MAY_EXEC);
         err = err ? err : super_inode_room(dir->sb);
         err = err ? err : walk_path(w, dir, path);
     }
@@ -124,6 +141,7 @@ static int open_nameless(struct walk *w, unsigned flags, u32 mode, struct inode 
         err = *out ? 0 : -ENOMEM;
     }
     if (!err) {
+        inode_set_owner(*out, dir);
         store_relaxed(&(*out)->nlink, 0);
         (*out)->linkable = !(flags & O_EXCL);
         snprintf(name, sizeof(name), "#%lu", (*out)->ino);
@@ -212,9 +230,9 @@ static int exec_open_again(int fd, struct file **out)
 {
     struct file *f = fd_get_path(fd);
     char *path = NULL;
-    int err = f ? 0 : -EBADF;
+    int err = f ? open_check(f->inode, OPEN_EXEC) : -EBADF;
 
-    if (f && f->path) { // for /proc/PID/exe, which the C library reads
+    if (!err && f->path) { // for /proc/PID/exe, which the C library reads
         size_t n = strlen(f->path) + 1;
 
         path = kmalloc(n, GFP_KERNEL);
@@ -239,7 +257,9 @@ static int exec_open_below(int dirfd, const char *path, unsigned flags, struct f
     int err = at_start(dirfd, path, &start);
 
     if (!err) {
-        err = vfs_open_at(start, path, flags & AT_SYMLINK_NOFOLLOW ? O_NOFOLLOW : 0, 0, 0, out);
+        unsigned how = flags & AT_SYMLINK_NOFOLLOW ? O_NOFOLLOW : 0;
+
+        err = vfs_open_at(start, path, how | OPEN_EXEC, 0, 0, out);
         inode_put(start);
     }
     return err;
@@ -261,8 +281,7 @@ int vfs_open_exec(int dirfd, const char *path, unsigned flags, struct file **out
     if (err) {
         return err;
     }
-    bool may = S_ISREG(f->inode->mode) && (f->inode->mode & 0111);
-    err = may ? program_deny_writers(f) : -EACCES;
+    err = program_deny_writers(f);
     if (err) {
         file_put(f);
     } else {

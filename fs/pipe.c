@@ -413,6 +413,9 @@ struct inode *fifo_new(struct super *sb, u32 mode)
 int pipe_open_both(struct file **rd, struct file **wr, unsigned flags)
 {
     struct inode *i = pipe_inode_new(&pipe_super, S_IFIFO | 0600, false);
+    if (i) {
+        inode_set_owner(i, NULL);
+    }
     int err = i ? file_open_inode(i, O_RDONLY | flags, NULL, rd) : -ENOMEM;
     if (!err) {
         err = file_open_inode(i, O_WRONLY | flags, NULL, wr);

@@ -145,6 +145,7 @@ static int ramdir_create(struct inode *dir, const char *name, u32 mode, u64 rdev
     if (!i) {
         return err;
     }
+    inode_set_owner(i, dir);
     inode_get(i); // for *out
     err = ramdir_add(dir, name, i);
     if (err) {
@@ -221,7 +222,7 @@ static int ramdir_rename(struct inode *dir, const char *name, struct inode *inod
     int err = name_copy(inode, name2, &copy);
     if (!err && whiteout) {
         err = super_inode_room(dir->sb);
-        white = err ? NULL : inode_new(dir->sb, S_IFCHR); // device 0: nobody's
+        white = err ? NULL : inode_new(dir->sb, S_IFCHR); // device 0: no driver's
     }
     if (!err && (!e || (whiteout && !white))) {
         err = -ENOMEM;
@@ -234,6 +235,9 @@ static int ramdir_rename(struct inode *dir, const char *name, struct inode *inod
         kfree(e);
         kfree(copy);
         return err;
+    }
+    if (white) {
+        inode_set_owner(white, dir);
     }
     if (victim) {
         ramdir_unlink(dir2, name2, victim);

@@ -17,15 +17,19 @@ static int inode_chown(struct inode *i, u32 uid, u32 gid)
         return err;
     }
     mutex_lock(&i->lock);
-    i->uid = uid == ~0u ? i->uid : uid;
-    i->gid = gid == ~0u ? i->gid : gid;
-    if (S_ISREG(i->mode) && (uid != ~0u || gid != ~0u)) { // chown(2): these bits go
-        i->mode &= ~(u32)(S_ISUID | ((i->mode & S_IXGRP) ? S_ISGID : 0));
+    u32 drops = inode_mode_drops(i);
+    err = drops && !inode_is_mine(i) ? -EPERM : inode_may_chown(i, uid, gid);
+    if (!err) {
+        i->mode &= ~drops;
+        i->uid = uid == ~0u ? i->uid : uid;
+        i->gid = gid == ~0u ? i->gid : gid;
+        store_relaxed(&i->ctime_ns, wall_ns());
     }
-    store_relaxed(&i->ctime_ns, wall_ns());
     mutex_unlock(&i->lock);
-    notify_inode(i, IN_ATTRIB);
-    return 0;
+    if (!err) {
+        notify_inode(i, IN_ATTRIB);
+    }
+    return err;
 }
 
 static s64 do_chown(int dirfd, u64 path, unsigned how, u32 uid, u32 gid)
@@ -97,10 +101,21 @@ static void time_set(_Atomic u64 *to, const struct uapi_timespec *t, u64 now)
     }
 }
 
+// Who may write a file may have it written now; other times are its owner's to give.
+static int inode_may_set_times(const struct inode *i, const struct uapi_timespec *ts)
+{
+    bool now = !ts || (ts[0].tv_nsec == UTIME_NOW && ts[1].tv_nsec == UTIME_NOW);
+    int err = super_may_write(i->sb);
+    if (err || inode_is_mine(i)) {
+        return err;
+    }
+    return now ? inode_permission(i, MAY_WRITE) : -EPERM;
+}
+
 // ts NULL: now.
 static int inode_set_times(struct inode *i, const struct uapi_timespec *ts)
 {
-    int err = super_may_write(i->sb);
+    int err = inode_may_set_times(i, ts);
     if (err) {
         return err;
     }

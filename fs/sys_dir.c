@@ -39,7 +39,11 @@ static int make_path(struct inode *start, const char *path, u32 mode, u64 rdev, 
         err = walk_new(&w, S_ISDIR(mode));
     }
     if (!err) {
-        err = w.dir->ops->create ? super_may_write(w.dir->sb) : -EPERM;
+        err = inode_permission(w.dir, MAY_WRITE | MAY_EXEC);
+    }
+    bool device = S_ISCHR(mode) || S_ISBLK(mode);
+    if (!err && (!w.dir->ops->create || (device && !current_has_cap(CAP_MKNOD)))) {
+        err = -EPERM;
     }
     if (!err) {
         err = w.dir->ops->create(w.dir, w.name, mode, rdev, target, out);
@@ -144,8 +148,12 @@ s64 sys_symlinkat(const u64 *a)
 
 static int unlink_check(const struct walk *w, struct inode *i, bool rmdir, bool trailing)
 {
-    if (!rmdir) {
-        return S_ISDIR(i->mode) ? -EISDIR : trailing ? -ENOTDIR : 0;
+    if (!rmdir && trailing) {
+        return S_ISDIR(i->mode) ? -EISDIR : -ENOTDIR;
+    }
+    int err = dir_may_delete(w->dir, i);
+    if (err || !rmdir) {
+        return err ? err : S_ISDIR(i->mode) ? -EISDIR : 0;
     }
     if (!S_ISDIR(i->mode)) {
         return -ENOTDIR;
@@ -236,6 +244,23 @@ static bool dir_is_within(struct inode *dir, const struct inode *top)
     return dir == top;
 }
 
+// A directory that moves is written to: its ".." is another one.
+static int moved_permission(const struct inode *i, const struct inode *from, const struct inode *to)
+{
+    return S_ISDIR(i->mode) && from != to ? inode_permission(i, MAY_WRITE) : 0;
+}
+
+static int rename_permission(const struct inode *from, const struct inode *i,
+                             const struct inode *to, const struct inode *victim, u32 flags)
+{
+    int err = dir_may_delete(from, i);
+    if (!err) {
+        err = victim ? dir_may_delete(to, victim) : inode_permission(to, MAY_WRITE | MAY_EXEC);
+    }
+    err = err ? err : moved_permission(i, from, to);
+    return !err && (flags & RENAME_EXCHANGE) ? moved_permission(victim, from, to) : err;
+}
+
 static int rename_check(const struct walk *from, const struct walk *to, struct inode *i,
                         struct inode *victim, u32 flags)
 {
@@ -248,13 +273,14 @@ static int rename_check(const struct walk *from, const struct walk *to, struct i
     if (S_ISDIR(i->mode) && dir_is_within(to->dir, i)) {
         return -EINVAL;
     }
-    if (flags & RENAME_EXCHANGE) {
-        return S_ISDIR(victim->mode) && dir_is_within(from->dir, victim) ? -EINVAL : 0;
+    if (victim && S_ISDIR(victim->mode) && dir_is_within(from->dir, victim)) {
+        return flags & RENAME_EXCHANGE ? -EINVAL : -ENOTEMPTY;
+    }
+    int err = i == victim ? 0 : rename_permission(from->dir, i, to->dir, victim, flags);
+    if (err || i == victim || (flags & RENAME_EXCHANGE)) {
+        return err;
     }
     if (victim && S_ISDIR(victim->mode)) {
-        if (dir_is_within(from->dir, victim)) {
-            return -ENOTEMPTY;
-        }
         if (!S_ISDIR(i->mode)) {
             return -EISDIR;
         }
@@ -394,14 +420,27 @@ s64 sys_renameat2(const u64 *a)
     return with_two_walks((int)a[0], a[1], (int)a[2], a[3], flags, walk_rename);
 }
 
+// Who gives another's file a name keeps it: a set-user-ID program from being replaced by a better
+// one, a full quota full. So Linux wants it to be the caller's, or harmless and open to it anyway
+// (protected_hardlinks of proc_sys_fs(5), which all distributions set).
+static int link_source_permission(const struct inode *i)
+{
+    bool harmless = S_ISREG(i->mode) && !(i->mode & S_ISUID) &&
+                    (i->mode & (S_ISGID | S_IXGRP)) != (S_ISGID | S_IXGRP);
+    return inode_is_mine(i) || (harmless && !inode_permission(i, MAY_READ | MAY_WRITE)) ? 0
+                                                                                        : -EPERM;
+}
+
 // Another name for i, which is at `to`.
 static int inode_link(struct inode *i, struct walk *to)
 {
     int err = walk_new(to, false);
     err = err ? err : super_may_write(to->dir->sb);
-    if (!err && i->sb != to->dir->sb) {
-        err = -EXDEV;
-    } else if (!err && (S_ISDIR(i->mode) || !to->dir->ops->link)) {
+    if (!err) {
+        err = i->sb != to->dir->sb ? -EXDEV : link_source_permission(i);
+    }
+    err = err ? err : inode_permission(to->dir, MAY_WRITE | MAY_EXEC);
+    if (!err && (S_ISDIR(i->mode) || !to->dir->ops->link)) {
         err = -EPERM;
     } else if (!err && load_relaxed(&i->nlink) == 0 && !i->linkable) {
         err = -ENOENT;
@@ -616,9 +655,13 @@ s64 sys_getcwd(const u64 *a)
 static s64 fs_dir_set(struct inode *dir, bool root)
 {
     struct fs_ctx *fs = current_process()->fs;
-    if (!S_ISDIR(dir->mode)) {
+    int err = S_ISDIR(dir->mode) ? inode_permission(dir, MAY_EXEC) : -ENOTDIR;
+    if (!err && root && !current_has_cap(CAP_SYS_CHROOT)) {
+        err = -EPERM;
+    }
+    if (err) {
         inode_put(dir);
-        return -ENOTDIR;
+        return err;
     }
     mutex_lock(&fs->lock);
     struct inode **to = root ? &fs->root : &fs->cwd, *old = *to;

@@ -30,11 +30,6 @@ static s64 do_open_how(int dirfd, u64 user, u32 flags, u32 mode, u32 resolve)
     return err ? err : fd_install(f, flags & O_CLOEXEC);
 }
 
-static s64 do_open(int dirfd, u64 user, u32 flags, u32 mode)
-{
-    return do_open_how(dirfd, user, flags, mode, 0);
-}
-
 #define OPEN_PATH_FLAGS (O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
 #define OPEN_FLAGS                                                                                 \
     (O_ACCMODE | O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_APPEND | O_NONBLOCK | O_SYNC |          \
@@ -42,6 +37,11 @@ static s64 do_open(int dirfd, u64 user, u32 flags, u32 mode)
 #define RESOLVE_ALL                                                                                \
     (RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH |             \
      RESOLVE_IN_ROOT | RESOLVE_CACHED)
+
+static s64 do_open(int dirfd, u64 user, u32 flags, u32 mode)
+{
+    return do_open_how(dirfd, user, flags & OPEN_FLAGS, mode, 0);
+}
 
 // What openat ignores is an error here.
 static int open_how_check(const struct uapi_open_how *how)
@@ -183,6 +183,9 @@ static s64 file_fcntl(struct file *f, int fd, unsigned cmd, u64 arg)
     case F_GETFL:
         return flags;
     case F_SETFL:
+        if (((u32)arg & ~flags & O_NOATIME) && !inode_is_mine(f->inode)) {
+            return -EPERM;
+        }
         while (!atomic_compare_exchange_weak(
             &f->flags, &flags, (flags & ~(unsigned)SETFL_MASK) | ((u32)arg & SETFL_MASK))) {
         }
@@ -367,7 +370,8 @@ s64 sys_truncate(const u64 *a)
     }
     r = lookup_at(AT_FDCWD, a[0], LOOKUP_FOLLOW, &i);
     if (!r) {
-        r = inode_write_begin(i);
+        r = S_ISREG(i->mode) ? inode_permission(i, MAY_WRITE) : 0;
+        r = r ? r : inode_write_begin(i);
         if (!r) {
             r = inode_truncate(i, (s64)a[1]);
             inode_write_end(i);

@@ -1,11 +1,12 @@
 // System calls: mount, umount2.
 //
 // What mount knows: new file systems, a remount with other flags, and the propagation flags, of
-// which only MS_PRIVATE is true here. Of the flags MS_RDONLY is obeyed, the others are kept and
-// shown.
+// which only MS_PRIVATE is true here. Of the flags MS_NOSUID, MS_NOATIME and MS_NODIRATIME are kept
+// and shown, the others are obeyed.
 #include <arch/uaccess.h>
 #include <k/string.h>
 #include <page.h>
+#include <proc.h>
 #include <syscalls.h>
 #include "fs_priv.h"
 
@@ -231,6 +232,9 @@ static int mount_again(struct inode *at, struct mount_args *m)
 static int mount_call(struct inode *at, struct mount_args *m)
 {
     u64 propagation = m->flags & (MS_UNBINDABLE | MS_PRIVATE | MS_SLAVE | MS_SHARED);
+    if (!current_has_cap(CAP_SYS_ADMIN)) {
+        return -EPERM;
+    }
     if (m->flags & MS_REMOUNT) {
         return mount_again(at, m);
     }
@@ -300,6 +304,10 @@ s64 sys_umount2(const u64 *a)
     int err = lookup_at(AT_FDCWD, a[0], flags & UMOUNT_NOFOLLOW ? 0 : LOOKUP_FOLLOW, &i);
     if (err) {
         return err;
+    }
+    if (!current_has_cap(CAP_SYS_ADMIN)) {
+        inode_put(i);
+        return -EPERM;
     }
     if (i == vfs_root && !(flags & MNT_DETACH)) { // the root is made read-only, as on Linux
         struct mount_args m = {.flags = load_relaxed(&i->sb->flags) | MS_RDONLY};

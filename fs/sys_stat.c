@@ -171,16 +171,15 @@ static s64 do_access(int dirfd, u64 path, u32 mode, u32 flags)
         (flags & ~(u32)(AT_EACCESS | AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH))) {
         return -EINVAL;
     }
-    s64 r = lookup_at(dirfd, path, how_of(flags), &i);
+    bool real = !(flags & AT_EACCESS);
+    s64 r = lookup_at(dirfd, path, how_of(flags) | (real ? LOOKUP_REAL : 0), &i);
     if (r) {
         return r;
     }
-    // Root may do anything but run what nobody may.
-    if ((mode & X_OK) && !S_ISDIR(i->mode) && !(i->mode & 0111)) {
+    if ((mode & X_OK) && S_ISREG(i->mode) && (load_relaxed(&i->sb->flags) & MS_NOEXEC)) {
         r = -EACCES;
-    }
-    if (!r && (mode & W_OK) && !S_ISCHR(i->mode) && !S_ISFIFO(i->mode) && !S_ISSOCK(i->mode)) {
-        r = super_may_write(i->sb);
+    } else { // the bits of R_OK, W_OK and X_OK are those of MAY_*
+        r = real ? inode_permission_real(i, mode) : inode_permission(i, mode);
     }
     inode_put(i);
     return r;
@@ -254,11 +253,20 @@ static int inode_chmod(struct inode *i, u32 mode)
         return err;
     }
     mutex_lock(&i->lock);
-    i->mode = (i->mode & S_IFMT) | (mode & 07777);
-    store_relaxed(&i->ctime_ns, wall_ns());
+    if (inode_is_mine(i)) {
+        if (!group_is_mine(i->gid)) {
+            mode &= ~(u32)S_ISGID;
+        }
+        i->mode = (i->mode & S_IFMT) | (mode & 07777);
+        store_relaxed(&i->ctime_ns, wall_ns());
+    } else {
+        err = -EPERM;
+    }
     mutex_unlock(&i->lock);
-    notify_inode(i, IN_ATTRIB);
-    return 0;
+    if (!err) {
+        notify_inode(i, IN_ATTRIB);
+    }
+    return err;
 }
 
 static s64 do_chmod(int dirfd, u64 path, u32 mode)

@@ -107,6 +107,7 @@ struct inode *shmem_inode_new(u32 mode)
 {
     struct inode *i = tmpfs_make_file(&shmem_super, S_IFREG | mode);
     if (i) {
+        inode_set_owner(i, NULL);
         store_relaxed(&i->nlink, 0);
     }
     return i;
@@ -234,6 +235,7 @@ static ssize_t tmpfs_write_from(struct file *f, const void *buf, size_t n, u64 *
     } else if (write_is_sealed(i, *pos + may)) {
         r = -EPERM;
     } else {
+        inode_will_change_locked(i);
         r = tmpfs_write_locked(i, buf, may, *pos, kernel);
     }
     mutex_unlock(&i->lock);
@@ -269,6 +271,7 @@ static int tmpfs_truncate(struct inode *i, u64 size)
         mutex_unlock(&i->lock);
         return -EFBIG;
     }
+    inode_will_change_locked(i);
     mapping_truncate(&i->mapping, size);
     inode_touch(i);
     mutex_unlock(&i->lock);
@@ -335,6 +338,7 @@ static int tmpfs_fallocate(struct file *f, int mode, u64 offset, u64 len)
         mutex_unlock(&i->lock);
         return -EFBIG;
     }
+    inode_will_change_locked(i);
     if (punch) {
         mapping_punch(&i->mapping, offset, end);
     } else {

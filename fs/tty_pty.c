@@ -422,6 +422,9 @@ static int ptmx_open(struct inode *i, struct file *f)
     waitq_init(&p->readers);
     store_relaxed(&p->locked, true);
     p->inode = inode_new(pts_super, S_IFCHR | 0620);
+    if (p->inode) {
+        inode_set_owner(p->inode, NULL);
+    }
     int err = p->inode ? pty_number(p) : -ENOMEM;
     if (err) {
         inode_put(p->inode);

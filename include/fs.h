@@ -157,6 +157,12 @@ struct file {
     _Atomic(struct epitem *) watched; // [a] epolls that watch it; fs/epoll.c
 };
 
+// May its bytes be run? Not on a file system mounted with noexec.
+static inline bool file_may_run(const struct file *f)
+{
+    return !(load_relaxed(&f->inode->sb->flags) & MS_NOEXEC);
+}
+
 static inline struct file *file_get(struct file *f)
 {
     fetch_add_relaxed(&f->ref, 1);
@@ -247,6 +253,12 @@ void poll_wait(struct pollq *pt, struct waitq *q);
 // Make a node (a socket's name) at an absolute path or one relative to the current directory; mode
 // has the type, the umask is not applied. *out counted. -EEXIST and others. May sleep.
 int vfs_make_node(const char *path, u32 mode, struct inode **out);
+// May the current process do that to an inode? 0, -EACCES, or -EROFS. Neither sleeps nor takes a
+// lock but proc->lock. fs/perm.c.
+#define MAY_EXEC  1u // of a directory: look names up in it
+#define MAY_WRITE 2u
+#define MAY_READ  4u
+int inode_permission(const struct inode *i, unsigned may);
 // What a path leads to, links followed; *out counted. May sleep.
 int vfs_find(const char *path, struct inode **out);
 // An open file on a socket's own inode, of a file system nobody mounts. 0 or -ENOMEM.

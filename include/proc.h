@@ -76,7 +76,7 @@ struct sighand {
     struct sigaction_k action[NR_SIGNALS]; // [A]
 };
 
-// Who the process is. Few calls ask (prlimit, creds_get_mm): no file is kept from anybody.
+// Who the process is. fsuid and fsgid are who asks for files: fs/perm.c.
 struct creds {
     u32 uid, euid, suid, fsuid;
     u32 gid, egid, sgid, fsgid;
@@ -199,19 +199,34 @@ static inline struct process *current_process(void)
 
 // Has the caller this capability in force? capabilities(7). A look at a word that the process
 // itself changes; kernel threads may do everything.
-#define CAP_SETGID         6
-#define CAP_SETUID         7
-#define CAP_SETPCAP        8
-#define CAP_IPC_LOCK       14
-#define CAP_SYS_ADMIN      21
-#define CAP_SYS_NICE       23
-#define CAP_SYS_RESOURCE   24
-#define CAP_SYS_TTY_CONFIG 26
+#define CAP_CHOWN           0
+#define CAP_DAC_OVERRIDE    1
+#define CAP_DAC_READ_SEARCH 2
+#define CAP_FOWNER          3
+#define CAP_FSETID          4
+#define CAP_KILL            5
+#define CAP_SETGID          6
+#define CAP_SETUID          7
+#define CAP_SETPCAP         8
+#define CAP_IPC_LOCK        14
+#define CAP_IPC_OWNER       15
+#define CAP_SYS_CHROOT      18
+#define CAP_SYS_PTRACE      19
+#define CAP_SYS_ADMIN       21
+#define CAP_SYS_NICE        23
+#define CAP_SYS_RESOURCE    24
+#define CAP_SYS_TTY_CONFIG  26
+#define CAP_MKNOD           27
 static inline bool current_has_cap(unsigned cap)
 {
     const struct process *p = current_process();
     return !p || (p->cred.cap_effective >> cap & 1);
 }
+
+// Of the current process; of a kernel thread: root's, which may do everything. The groups are not
+// counted. Any lock of a rank below RANK_SIGNAL may be held.
+struct creds creds_now(void);
+bool current_in_group(u32 gid); // as a supplementary one; the same locks
 
 void proc_init(void); // boot: caches, tables; before any user thread
 

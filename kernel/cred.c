@@ -1,9 +1,8 @@
 // Who a process is: user and group numbers, capabilities.
 //
-// Little here is enforced (creds_get_mm, prlimit): one user has the machine. But the numbers are
-// kept, inherited and shown as on Linux, with its rules for which may be set to what once a process
-// has given up root, because programs drop privileges and check that they are gone (credentials(7),
-// capabilities(7)).
+// They are kept, inherited and changed by Linux's rules: credentials(7), capabilities(7). What they
+// allow is asked where it is done: for files in fs/perm.c, here for what one process may do to
+// another.
 //
 // On Linux these belong to a thread, and the C library sets them in all threads one by one. Here
 // they belong to the process: the first thread's call sets them, the others' change nothing.
@@ -63,6 +62,25 @@ struct creds creds_now(void)
     c = p->cred;
     spin_unlock(&p->lock);
     return c;
+}
+
+bool current_in_group(u32 gid)
+{
+    struct process *p = current_process();
+    struct cred_groups *g;
+    bool found = false;
+
+    if (!p) {
+        return false;
+    }
+    spin_lock(&p->lock);
+    g = cred_groups_get(p->cred.groups);
+    spin_unlock(&p->lock);
+    for (unsigned i = 0; g && i < g->nr && !found; i++) {
+        found = g->id[i] == gid;
+    }
+    cred_groups_put(g);
+    return found;
 }
 
 s64 sys_getuid(const u64 *a)

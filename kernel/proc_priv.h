@@ -39,7 +39,6 @@ void sighand_put(struct sighand *h);
 // --- cred.c
 
 void creds_init(struct creds *c);
-struct creds creds_now(void); // of the current process, or root's
 // p's memory, if the current process may read and write it; mm_put. -ESRCH: p has none any more,
 // -EPERM.
 int creds_get_mm(struct process *p, struct mm **out);

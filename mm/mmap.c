@@ -202,6 +202,9 @@ static int spec_from_file(struct vma_spec *s, struct file *file, bool shared, u6
     if (!file->ops->mmap) {
         return -ENODEV;
     }
+    if ((s->flags & VMA_EXEC) && !file_may_run(file)) {
+        return -EPERM;
+    }
     bool may_write = !shared || mode == O_RDWR;
     // With F_SEAL_SEAL, as most files are born, there can be no more seals.
     unsigned seals = load_relaxed(&file->inode->seals);

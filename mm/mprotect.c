@@ -6,6 +6,7 @@
 // the old translation (R8). A right that is given may show late in an entry: the fault repairs it.
 
 #include <fault.h>
+#include <fs.h>
 #include <k/errno.h>
 #include <k/rcu.h>
 #include <mm.h>
@@ -87,6 +88,9 @@ static int mprotect_vma(struct mm *mm, struct vma *v, vaddr_t start, vaddr_t end
         return -EACCES;
     }
     if ((prot & (PROT_READ | PROT_EXEC)) && !(v->flags & VMA_MAYREAD)) {
+        return -EACCES;
+    }
+    if ((prot & PROT_EXEC) && v->file && !file_may_run(v->file)) {
         return -EACCES;
     }
     if (flags == v->flags) {

@@ -174,7 +174,9 @@ int usock_find(const struct uname *n, struct usock **out)
 {
     struct inode *i = NULL;
     int err = n->abstract ? 0 : vfs_find(n->path, &i);
+    err = err || n->abstract ? err : inode_permission(i, MAY_WRITE);
     if (err) {
+        inode_put(i);
         return err;
     }
     spin_lock(&names_lock);

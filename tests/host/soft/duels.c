@@ -44,6 +44,7 @@ struct duel {
 
 static struct mm *duel_mm;
 static const struct duel *duel;
+static struct super super;
 static struct inode inode;
 static struct file file;
 static atomic_ulong generation; // of the file's contents
@@ -83,6 +84,7 @@ static void file_create(void)
     file.inode = &inode;
     file.mapping = &inode.mapping;
     mutex_init(&inode.lock, RANK_INODE);
+    inode.sb = &super;
     mapping_init(&inode.mapping, &inode, &duel_mapping_ops);
 }
 

@@ -45,6 +45,7 @@
 #define FORKS       3u  // in a session
 
 static struct mm *parent;
+static struct super super;
 static struct inode inode;
 static struct file file;
 static atomic_ulong ticket;
@@ -106,6 +107,7 @@ static void file_create(void)
     file.inode = &inode;
     file.mapping = &inode.mapping;
     mutex_init(&inode.lock, RANK_INODE);
+    inode.sb = &super;
     mapping_init(&inode.mapping, &inode, &zero_mapping_ops);
     store_relaxed(&inode.mapping.size_bytes, FILE_PLACES * PAGE_SIZE);
 }

@@ -108,6 +108,8 @@ static void slot_place(struct slot *s)
     s->alias[1] = 6 * side + s->id * SLOT_PAGES * PAGE_SIZE;
 }
 
+static struct super super;
+
 static void slot_start(struct slot *s, unsigned id)
 {
     accesses_reset(id);
@@ -118,6 +120,7 @@ static void slot_start(struct slot *s, unsigned id)
     s->file.ref = 1;
     s->file.flags = 2; // O_RDWR
     s->file.ops = &test_file_ops;
+    s->inode.sb = &super;
     s->file.inode = &s->inode;
     s->file.mapping = &s->inode.mapping;
     mutex_init(&s->inode.lock, RANK_INODE);
