@@ -125,6 +125,19 @@ void inode_will_change_locked(struct inode *i)
     }
 }
 
+void file_exec_ids(struct file *f, struct exec_ids *out)
+{
+    struct inode *i = f->inode;
+    *out = (struct exec_ids){CRED_KEEP, CRED_KEEP};
+    mutex_lock(&i->lock); // bits and owner are of one moment
+    if (!(load_relaxed(&i->sb->flags) & MS_NOSUID)) {
+        out->uid = i->mode & S_ISUID ? i->uid : CRED_KEEP;
+        bool gives_group = (i->mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP);
+        out->gid = gives_group ? i->gid : CRED_KEEP;
+    }
+    mutex_unlock(&i->lock);
+}
+
 // A directory that has the set-group-ID bit gives its group to what is made in it, and the bit to
 // directories; a program that would run with a group which its maker is not in does not get it.
 void inode_set_owner(struct inode *i, const struct inode *dir)

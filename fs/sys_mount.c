@@ -1,8 +1,8 @@
 // System calls: mount, umount2.
 //
 // What mount knows: new file systems, a remount with other flags, and the propagation flags, of
-// which only MS_PRIVATE is true here. Of the flags MS_NOSUID, MS_NOATIME and MS_NODIRATIME are kept
-// and shown, the others are obeyed.
+// which only MS_PRIVATE is true here. Of the flags MS_NOATIME and MS_NODIRATIME are kept and
+// shown, the others are obeyed.
 #include <arch/uaccess.h>
 #include <k/string.h>
 #include <page.h>

@@ -259,6 +259,9 @@ int vfs_make_node(const char *path, u32 mode, struct inode **out);
 #define MAY_WRITE 2u
 #define MAY_READ  4u
 int inode_permission(const struct inode *i, unsigned may);
+struct exec_ids;
+// Whom a program acts as by its set-user-ID and set-group-ID bits. Takes the inode's lock.
+void file_exec_ids(struct file *f, struct exec_ids *out);
 // What a path leads to, links followed; *out counted. May sleep.
 int vfs_find(const char *path, struct inode **out);
 // An open file on a socket's own inode, of a file system nobody mounts. 0 or -ENOMEM.

@@ -351,10 +351,18 @@ void fs_ctx_put(struct fs_ctx *c);
 u64 process_rlimit(unsigned which);
 
 // Load a program into a new address space (kernel/exec.c). Strings are kernel memory.
+#define CRED_KEEP (~0u)
+struct exec_ids {
+    u32 uid, gid; // whom the file makes who runs it act as; CRED_KEEP: as before
+};
 struct exec_image {
     struct mm *mm; // the new address space, one user
     u64 entry, sp;
     vaddr_t arg_start, arg_end, env_start, env_end;
+    struct exec_ids ids;
+    bool secure;     // it has more than who runs it
+    bool changed;    // or acts as somebody else than who ran it
+    bool unreadable; // who runs it may not read it
 };
 struct exec_args {
     char *buf; // strings, each with its NUL, argv first; page allocated

@@ -20,7 +20,7 @@
 #define GROUPS_MAX         65536
 #define CAP_ALL            ((1ull << 41) - 1) // CAP_CHECKPOINT_RESTORE is the last
 #define CAP_SYS_PTRACE_BIT (1ull << 19)
-#define KEEP               (~0u) // (uid_t)-1: leave it
+#define KEEP               CRED_KEEP // (uid_t)-1: leave it
 
 struct cred_groups {
     atomic_int ref;
@@ -313,10 +313,13 @@ static int ids_change(bool groups, const u64 *a, ids_rule rule, struct ids *befo
 {
     u32 want[3] = {(u32)a[0], (u32)a[1], (u32)a[2]};
     struct process *p = current_process();
+    struct creds old;
     struct ids n;
+    bool changed;
     int err;
 
     spin_lock(&p->lock);
+    old = p->cred;
     n = *before = ids_of(&p->cred, groups);
     err = rule(&n, want, current_has_cap(groups ? CAP_SETGID : CAP_SETUID));
     if (!err) {
@@ -325,7 +328,11 @@ static int ids_change(bool groups, const u64 *a, ids_rule rule, struct ids *befo
             caps_follow_fs(&p->cred, before->fs);
         }
     }
+    changed = creds_change(&old, &p->cred);
     spin_unlock(&p->lock);
+    if (changed) { // prctl(2), PR_SET_PDEATHSIG
+        family_forget_pdeath(p);
+    }
     return err;
 }
 
@@ -512,7 +519,8 @@ s64 sys_capget(const u64 *a)
 static int caps_set_locked(struct creds *c, u64 effective, u64 permitted, u64 inheritable)
 {
     if ((permitted & ~c->cap_permitted) || (effective & ~permitted) ||
-        (inheritable & ~(c->cap_inheritable | c->cap_bounding))) {
+        (inheritable & ~(c->cap_inheritable | c->cap_bounding)) ||
+        (inheritable & ~(c->cap_inheritable | c->cap_permitted) && !current_has_cap(CAP_SETPCAP))) {
         return -EPERM;
     }
     c->cap_effective = effective;

@@ -59,12 +59,16 @@ static void aux(struct stack_build *s, u64 type, u64 value)
     s->words[s->nr++] = value;
 }
 
-static void auxv_fill(struct stack_build *s, const struct elf_info *elf, u64 execfn)
+static void auxv_fill(struct stack_build *s, const struct elf_info *elf, u64 execfn,
+                      struct exec_image *img)
 {
-    struct creds cred = creds_now();
+    const struct process *p = current_process();
+    struct creds before = creds_now(), cred = before;
     u64 random_at, platform_at;
     u8 random[16];
 
+    img->secure = creds_exec(&cred, &img->ids, p && p->flags.no_new_privs);
+    img->changed = creds_change(&before, &cred);
     random_bytes(random, sizeof(random));
     random_at = stack_push(s, random, sizeof(random));
     platform_at = stack_push(s, ARCH_PLATFORM, sizeof(ARCH_PLATFORM));
@@ -82,7 +86,7 @@ static void auxv_fill(struct stack_build *s, const struct elf_info *elf, u64 exe
     aux(s, AT_EUID, cred.euid);
     aux(s, AT_GID, cred.gid);
     aux(s, AT_EGID, cred.egid);
-    aux(s, AT_SECURE, 0);
+    aux(s, AT_SECURE, img->secure);
     aux(s, AT_RANDOM, random_at);
     aux(s, AT_HWCAP2, arch_hwcap(1));
     aux(s, AT_EXECFN, execfn);
@@ -122,7 +126,7 @@ static int stack_fill(struct stack_build *s, const char *path, const struct exec
     img->arg_end = pointers_fill(s, args->buf, img->arg_start, args->argc);
     img->env_start = img->arg_end;
     pointers_fill(s, env, img->env_start, args->envc);
-    auxv_fill(s, elf, execfn);
+    auxv_fill(s, elf, execfn, img);
     bytes = s->nr * sizeof(u64);
     s->sp = align_down(s->sp - bytes, 16) + bytes;
     img->sp = stack_push(s, s->words, bytes);
@@ -168,6 +172,8 @@ int exec_load(struct file *file, const char *path, const struct exec_args *args,
         goto out_mm;
     }
     mm_set_brk_start(mm, page_align_up(elf.brk_start));
+    file_exec_ids(file, &out->ids);
+    out->unreadable = inode_permission(file->inode, MAY_READ) != 0;
     err = stack_build(mm, path, args, &elf, out);
     if (err) {
         goto out_mm;
@@ -195,31 +201,76 @@ void exec_set_name(struct thread *t, const char *path)
     strlcpy(t->name, base ? base + 1 : path, sizeof(t->name));
 }
 
+// What the old program shares with other processes and the new one has for itself; NULL: no need.
+struct exec_own {
+    struct files *files;
+    struct sighand *sighand;
+    struct fs_ctx *fs;
+};
+
+static void exec_own_put(struct exec_own *o)
+{
+    sighand_put(o->sighand);
+    if (o->files) {
+        files_put(o->files);
+    }
+    if (o->fs) {
+        fs_ctx_put(o->fs);
+    }
+}
+
 // Signal actions and descriptors that other processes share are theirs to keep: copies for the new
-// program (CLONE_SIGHAND, CLONE_FILES; execve(2)). NULL: no need.
-static int exec_unshare(struct files **files, struct sighand **sighand)
+// program (CLONE_SIGHAND, CLONE_FILES; execve(2)). Directories stay shared (CLONE_FS), but not with
+// a program that gains: its root and current directory are not for others to change. (Linux does
+// not let it gain.) A reference of somebody who looks at them makes a copy too many, no harm.
+static int exec_unshare(struct exec_own *o, bool secure)
 {
     struct process *p = current_process();
-    int err;
+    int err = 0;
 
-    *files = NULL;
-    *sighand = NULL;
+    *o = (struct exec_own){0};
     if (load_acquire(&p->sighand->ref) > 1) { /* pairs with sighand_put */
-        *sighand = sighand_create(p->sighand);
-        if (!*sighand) {
-            return -ENOMEM;
-        }
+        o->sighand = sighand_create(p->sighand);
+        err = o->sighand ? 0 : -ENOMEM;
     }
-    err = files_are_shared(p->files) ? files_copy(p->files, files) : 0;
+    if (!err && secure && load_relaxed(&p->fs->ref) > 1) {
+        o->fs = fs_ctx_create(p->fs);
+        err = o->fs ? 0 : -ENOMEM;
+    }
+    if (!err && files_are_shared(p->files)) {
+        err = files_copy(p->files, &o->files);
+    }
     if (err) {
-        sighand_put(*sighand);
+        exec_own_put(o);
     }
     return err;
 }
 
+#define SWAP(a, b)                                                                                 \
+    do {                                                                                           \
+        typeof(a) swap_ = (a);                                                                     \
+        (a) = (b);                                                                                 \
+        (b) = swap_;                                                                               \
+    } while (0)
+
+// The process takes what is its own; *own has afterwards what it shared.
+static void exec_take_locked(struct process *p, struct exec_own *own)
+{
+    spin_assert_held(&p->lock);
+    if (own->sighand) {
+        SWAP(p->sighand, own->sighand);
+    }
+    if (own->files) {
+        SWAP(p->files, own->files);
+    }
+    if (own->fs) {
+        SWAP(p->fs, own->fs);
+    }
+}
+
 // From here nothing can fail: the process becomes the new program.
 static void exec_commit(struct file *file, const char *path, const struct exec_image *img,
-                        struct files *files, struct sighand *sighand)
+                        struct exec_own *own)
 {
     struct thread *self = current_thread();
     struct process *p = self->proc;
@@ -227,23 +278,15 @@ static void exec_commit(struct file *file, const char *path, const struct exec_i
     struct file *old_exe = p->exe;
 
     task_release_user(self->ext); // writes to the old address space
-    files_close_on_exec(files ? files : p->files);
+    files_close_on_exec(own->files ? own->files : p->files);
     itimers_exec(p);
     task_become_leader(self->ext);
     self->ext->saved_mask_valid = false;
+    if (img->secure || img->changed) {
+        family_forget_pdeath(p);
+    }
     spin_lock(&p->lock); // kernel/look.c looks from other processes
-    if (sighand) {
-        struct sighand *shared = p->sighand;
-
-        p->sighand = sighand;
-        sighand = shared;
-    }
-    if (files) {
-        struct files *shared = p->files;
-
-        p->files = files;
-        files = shared;
-    }
+    exec_take_locked(p, own);
     usage_leave_mm_locked(p, p->mm);
     p->mm = img->mm;
     p->exe = file;
@@ -253,14 +296,11 @@ static void exec_commit(struct file *file, const char *path, const struct exec_i
     p->env_end = img->env_end;
     p->start_stack = img->sp;
     store_relaxed(&p->membarrier_registered, false); // membarrier(2): it was the old memory's
-    creds_exec_locked(p);
+    creds_exec_locked(p, img);
     exec_set_name(self, path);
     spin_unlock(&p->lock);
     signal_reset_for_exec(p);
-    sighand_put(sighand);
-    if (files) {
-        files_put(files);
-    }
+    exec_own_put(own);
     mm_activate(img->mm);
     vfork_release(self->ext);
     mm_put(old);
@@ -275,8 +315,7 @@ static void exec_commit(struct file *file, const char *path, const struct exec_i
 // file is used up.
 static s64 exec_file(struct file *file, const char *path, struct exec_args *args)
 {
-    struct sighand *sighand;
-    struct files *files;
+    struct exec_own own;
     struct exec_image img;
     int err = exec_script(&file, path, args);
 
@@ -286,7 +325,7 @@ static s64 exec_file(struct file *file, const char *path, struct exec_args *args
     if (err) {
         goto out_file;
     }
-    err = exec_unshare(&files, &sighand);
+    err = exec_unshare(&own, img.secure);
     if (err) {
         goto out_mm;
     }
@@ -294,14 +333,11 @@ static s64 exec_file(struct file *file, const char *path, struct exec_args *args
     if (err) {
         goto out_shared;
     }
-    exec_commit(file, path, &img, files, sighand);
+    exec_commit(file, path, &img, &own);
     return 0;
 
 out_shared:
-    sighand_put(sighand);
-    if (files) {
-        files_put(files);
-    }
+    exec_own_put(&own);
 out_mm:
     mm_put(img.mm);
 out_file:

@@ -198,6 +198,13 @@ static void child_pdeath_locked(struct process *c)
     spin_unlock(&c->lock);
 }
 
+void family_forget_pdeath(struct process *p)
+{
+    spin_lock(&proc_table_lock);
+    p->pdeath_signal = 0;
+    spin_unlock(&proc_table_lock);
+}
+
 void family_thread_left_locked(struct process *p, s32 tid)
 {
     struct process *c;

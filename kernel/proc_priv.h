@@ -44,9 +44,13 @@ void creds_init(struct creds *c);
 int creds_get_mm(struct process *p, struct mm **out);
 struct cred_groups *cred_groups_get(struct cred_groups *g);
 void cred_groups_put(struct cred_groups *g); // NULL is allowed; no sleep
+// cred_exec.c: what execve of a file that gives these numbers makes of *c. true: the program has
+// more than who runs it (AT_SECURE).
+bool creds_exec(struct creds *c, const struct exec_ids *file, bool no_new_privs);
+// Does somebody else act now, or with more?
+bool creds_change(const struct creds *old, const struct creds *c);
 // execve makes p, the current process, another program.
-void creds_exec_locked(struct process *p);
-// AT_SECURE and the rules of setuid for capabilities are not there: everybody may do everything.
+void creds_exec_locked(struct process *p, const struct exec_image *img);
 
 // --- itimer.c
 
@@ -62,6 +66,7 @@ void itimers_signal_gone_locked(struct sigqueue *q, bool taken);
 
 void family_join_locked(struct process *p, struct process *parent);
 void family_thread_left_locked(struct process *p, s32 tid); // pdeath signals of its children
+void family_forget_pdeath(struct process *p);               // it gets none; takes the table lock
 // Zombie: orphans find a new parent, the parent is told (with *q if there is one).
 void family_process_ended_locked(struct process *p, struct sigqueue **q);
 // CLD_STOPPED or CLD_CONTINUED to p's parent.
