@@ -27,7 +27,8 @@ int dir_path_locked(struct inode *dir, struct inode *root, char **out, bool *unr
 struct super *super_new(const char *type, u32 magic); // NULL: no memory
 // Cover the directory `at`, or the last mount on it, by a file system's root, whose reference is
 // taken over. Namespace locked. -EBUSY: it is the root of all, or has the same type, of which Linux
-// has one; -ENOENT: it was removed; -EINVAL: it is in what was detached; -ENOSPC: mount_max; -ENOMEM.
+// has one; -ENOENT: it was removed; -EINVAL: it is in what was detached; -ENOSPC: mount_max;
+// -ENOMEM.
 int mount_locked(struct inode *at, struct inode *root);
 void super_publish_locked(struct super *sb, struct inode *root, struct inode *covered);
 // A file system that nobody uses and that is mounted nowhere; the reference to its root is taken
@@ -155,6 +156,7 @@ struct walk {
     char *buf, *rest;   // what is still to be walked: [rest, NUL) in buf
     struct inode *root; // counted: "/", and where ".." ends
     u32 resolve;        // RESOLVE_*, WALK_REAL
+    struct file *via;   // counted: walk_last was led to what is open here, by /proc/PID/fd; or NULL
 };
 #define WALK_REAL (1u << 31) // it is the real user who searches
 // walk_begin locks the namespace and walks up to the last component; walk_end always follows,
@@ -209,6 +211,7 @@ void ramdir_evict(struct inode *dir);
 // Has nobody a reference to anything in the file system of this root but its own tree, and the
 // caller `extra` to the root? Namespace locked.
 bool ramdir_tree_is_idle(struct inode *root, int extra);
+void ramdir_flag_child(struct inode *dir, struct inode *inode); // if dir is watched
 void ramdir_flag_children(struct inode *dir); // NOTIFY_CHILD; nothing for other directories
 // The name of an inode in dir, into NAME_MAX_LEN + 1 bytes; false: it has none there.
 bool ramdir_name_of(struct inode *dir, const struct inode *inode, char *name);

@@ -191,13 +191,24 @@ static int walk_follow(struct walk *w, struct inode *link)
     return n < 0 ? (int)n : 0;
 }
 
-// *i is a link that stands for a file: replace it by that.
-static int walk_jump(const struct walk *w, struct inode **i)
+// The put is the later one: the namespace is locked.
+static void via_put(struct file **via)
+{
+    if (*via) {
+        file_put_later(*via);
+        *via = NULL;
+    }
+}
+
+// *i is a link that stands for a file: replace it by that. *via: see struct walk; to be put, also
+// on error.
+static int walk_jump(const struct walk *w, struct inode **i, struct file **via)
 {
     struct inode *link = *i;
+    *via = NULL;
     int err = w->resolve & (RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS) ? -ELOOP : 0;
     if (!err) {
-        err = link->ops->follow(link, i);
+        err = link->ops->follow(link, i, via);
     }
     if (!err && ((w->resolve & (RESOLVE_BENEATH | RESOLVE_IN_ROOT)) ||
                  ((w->resolve & RESOLVE_NO_XDEV) && (*i)->sb != w->dir->sb))) {
@@ -240,7 +251,9 @@ static int walk_parent(struct walk *w)
         }
         err = walk_lookup(w, &next);
         if (!err && link_jumps(next)) {
-            err = walk_jump(w, &next);
+            struct file *via;
+            err = walk_jump(w, &next, &via);
+            via_put(&via);
         }
         if (err) {
             return err;
@@ -283,6 +296,7 @@ int walk_begin_locked(struct walk *w, struct inode *start, const char *path, u32
 
 void walk_end_locked(struct walk *w)
 {
+    via_put(&w->via);
     inode_put(w->dir);
     inode_put(w->root);
     kfree(w->buf);
@@ -307,7 +321,8 @@ int walk_last(struct walk *w, bool follow, struct inode **out)
         int err = walk_lookup(w, &i);
         w->absent = err == -ENOENT;
         if (!err && link_jumps(i) && (follow || w->trailing)) {
-            err = walk_jump(w, &i);
+            via_put(&w->via);
+            err = walk_jump(w, &i, &w->via);
         }
         if (err) {
             return err;

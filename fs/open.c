@@ -18,13 +18,27 @@ static char *path_join(const char *dir, const char *name)
     return path;
 }
 
+static int path_copy(const char *path, char **out)
+{
+    size_t n = strlen(path) + 1;
+    *out = kmalloc(n, GFP_KERNEL);
+    if (*out) {
+        memcpy(*out, path, n);
+    }
+    return *out ? 0 : -ENOMEM;
+}
+
 // The path of what the walk stands before, inode if that is there already, for /proc. *out stays
 // NULL in a directory that was removed. 0 or -ENOMEM.
 static int walk_path(struct walk *w, struct inode *inode, char **out)
 {
     bool is_dir = inode && S_ISDIR(inode->mode);
-    struct inode *root = root_get();
+    struct inode *root;
     char *dir;
+    if (w->via && !is_dir) { // what it was opened by the first time
+        return w->via->path ? path_copy(w->via->path, out) : 0;
+    }
+    root = root_get();
     int err = dir_path_locked(is_dir ? inode : w->dir, root, &dir, NULL);
     inode_put(root);
     if (err) {
@@ -148,6 +162,10 @@ static int open_nameless(struct walk *w, unsigned flags, u32 mode, struct inode 
         char *full = *path ? path_join(*path, name) : NULL;
         kfree(*path);
         *path = full; // NULL: /proc has nothing to show
+        ramdir_flag_child(dir, *out);
+        inode_put(w->dir);
+        w->dir = dir; // there it is, if anywhere
+        dir = NULL;
     }
     inode_put(dir);
     return err;
@@ -167,7 +185,11 @@ static int open_with(struct file *f, struct inode *start, const char *path, unsi
         err = flags & O_TMPFILE_BIT ? open_nameless(&w, flags, mode, &inode, &full)
                                     : open_find(&w, flags, mode, &inode, &full, &created);
     }
-    struct inode *dir = err ? NULL : inode_get(w.dir);
+    bool again = w.via && !(flags & O_TMPFILE_BIT);
+    struct inode *dir = err ? NULL : again ? w.via->dir : w.dir;
+    if (dir) {
+        inode_get(dir);
+    }
     walk_end(&w);
     if (err) {
         kfree(full);
@@ -233,13 +255,7 @@ static int exec_open_again(int fd, struct file **out)
     int err = f ? open_check(f->inode, OPEN_EXEC) : -EBADF;
 
     if (!err && f->path) { // for /proc/PID/exe, which the C library reads
-        size_t n = strlen(f->path) + 1;
-
-        path = kmalloc(n, GFP_KERNEL);
-        err = path ? 0 : -ENOMEM;
-        if (path) {
-            memcpy(path, f->path, n);
-        }
+        err = path_copy(f->path, &path);
     }
     if (!err) {
         err = file_open_inode(f->inode, O_RDONLY, path, out);

@@ -19,7 +19,9 @@ static ssize_t file_name_copy(const struct file *f, char *buf, size_t size)
     u32 type = f->inode->mode & S_IFMT;
     int n;
     if (f->path) {
-        bool gone = load_relaxed(&f->inode->nlink) == 0 && !strstr(f->path, " (deleted)");
+        // What O_TMPFILE made is shown by the name it never had, also when it has got another one.
+        bool gone = load_relaxed(&f->inode->nlink) == 0 || load_relaxed(&f->flags) & O_TMPFILE_BIT;
+        gone = gone && !strstr(f->path, " (deleted)");
         n = snprintf(buf, size, "%s%s", f->path, gone ? " (deleted)" : "");
     } else if (type == S_IFIFO || type == S_IFSOCK) {
         n = snprintf(buf, size, "%s:[%lu]", type == S_IFIFO ? "pipe" : "socket",
@@ -63,13 +65,13 @@ static ssize_t file_readlink(struct file *f, char *buf, size_t size)
     return n;
 }
 
-static int file_follow(struct file *f, struct inode **out)
+static int file_follow(struct file *f, struct inode **out, struct file **via)
 {
     if (!f) {
         return -ENOENT;
     }
     *out = inode_get(f->inode);
-    file_put_later(f);
+    *via = f;
     return 0;
 }
 
@@ -78,9 +80,9 @@ static ssize_t exe_readlink(struct inode *link, char *buf, size_t size)
     return file_readlink(exe_file(link), buf, size);
 }
 
-static int exe_follow(struct inode *link, struct inode **out)
+static int exe_follow(struct inode *link, struct inode **out, struct file **via)
 {
-    return file_follow(exe_file(link), out);
+    return file_follow(exe_file(link), out, via);
 }
 
 static const struct inode_ops exe_ops = {.readlink = exe_readlink, .follow = exe_follow};
@@ -90,9 +92,9 @@ static ssize_t fd_readlink(struct inode *link, char *buf, size_t size)
     return file_readlink(fd_file(link), buf, size);
 }
 
-static int fd_follow(struct inode *link, struct inode **out)
+static int fd_follow(struct inode *link, struct inode **out, struct file **via)
 {
-    return file_follow(fd_file(link), out);
+    return file_follow(fd_file(link), out, via);
 }
 
 static const struct inode_ops fd_link_ops = {.readlink = fd_readlink, .follow = fd_follow};
@@ -134,8 +136,9 @@ static ssize_t cwd_readlink(struct inode *link, char *buf, size_t size)
     return dir_readlink(link, false, buf, size);
 }
 
-static int cwd_follow(struct inode *link, struct inode **out)
+static int cwd_follow(struct inode *link, struct inode **out, struct file **via)
 {
+    (void)via;
     return dir_look(link, false, out);
 }
 
@@ -146,8 +149,9 @@ static ssize_t root_readlink(struct inode *link, char *buf, size_t size)
     return dir_readlink(link, true, buf, size);
 }
 
-static int root_follow(struct inode *link, struct inode **out)
+static int root_follow(struct inode *link, struct inode **out, struct file **via)
 {
+    (void)via;
     return dir_look(link, true, out);
 }
 
@@ -368,8 +372,9 @@ static ssize_t ns_readlink(struct inode *link, char *buf, size_t size)
 }
 
 // An inode with the namespace's number, which is all that can be asked of it.
-static int ns_follow(struct inode *link, struct inode **out)
+static int ns_follow(struct inode *link, struct inode **out, struct file **via)
 {
+    (void)via;
     *out = inode_new(&ns_super, S_IFREG | 0444);
     if (!*out) {
         return -ENOMEM;

@@ -11,7 +11,7 @@
 #include <sched.h>
 #include "ramdir_priv.h"
 
-static void child_flag(struct inode *dir, struct inode *inode)
+void ramdir_flag_child(struct inode *dir, struct inode *inode)
 {
     if (unlikely(load_relaxed(&dir->notify) & NOTIFY_SELF)) {
         atomic_fetch_or(&inode->notify, NOTIFY_CHILD);
@@ -23,7 +23,7 @@ static void entry_insert(struct inode *dir, struct entry *e, struct inode *inode
 {
     e->inode = inode;
     entry_link(dir->private, e);
-    child_flag(dir, inode);
+    ramdir_flag_child(dir, inode);
     inode_touch(dir);
 }
 
@@ -272,8 +272,8 @@ static int ramdir_exchange(struct inode *dir, const char *name, struct inode *in
     }
     entry_find(dir->private, name)->inode = inode2;
     entry_find(dir2->private, name2)->inode = inode;
-    child_flag(dir, inode2);
-    child_flag(dir2, inode);
+    ramdir_flag_child(dir, inode2);
+    ramdir_flag_child(dir2, inode);
     if (copy) {
         dir_moved(inode, dir, dir2, copy);
     }

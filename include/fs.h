@@ -49,8 +49,8 @@ struct inode_ops {
     // The target with a NUL; bytes without it, or errno.
     ssize_t (*readlink)(struct inode *link, char *buf, size_t size);
     // A link that stands for a file and not for a path: *out counted. Instead of readlink in
-    // look-ups.
-    int (*follow)(struct inode *link, struct inode **out);
+    // look-ups. *via: the open file it is, counted; stays NULL if it is none.
+    int (*follow)(struct inode *link, struct inode **out, struct file **via);
     // The last reference is gone: free what private owns. No lock held, none to be taken but
     // spinlocks (a writer of an address space may drop the last reference).
     void (*evict)(struct inode *);
@@ -149,7 +149,7 @@ struct file {
     struct mutex pos_lock;            // RANK_FILE_POS
     u64 pos;                          // [p]
     void *private;                    // the file system's
-    struct inode *dir;                // [I] counted: where it was found; NULL: unknown
+    struct inode *dir;                // [I] counted: where it was found, or (O_TMPFILE) made
     char *path;                       // [I] when opened, for /proc; NULL: unknown
     bool writes;                      // [I] counted in inode->writers
     struct rcu_head rcu;              // fd_get looks at files that are being freed
