@@ -1,4 +1,5 @@
-// epoll: a set of files, and the list of those that have something. See epoll(7).
+// epoll: a set of files, and the list of those that have something. See epoll(7). The calls are in
+// fs/sys_epoll.c.
 //
 // An epoll holds an item for each (file, descriptor) it watches. The item has watchers on the
 // file's wait queues (sched.h); a wake-up there puts it on the ready list and wakes one epoll_wait.
@@ -25,30 +26,13 @@
 // removed, so the file is still there even if its count is 0. An epoll may go at the same time:
 // items are unlinked from the file under links_lock before the epoll's memory may go, and
 // epoll_file_gone takes a reference to the epoll under that lock.
-#include <arch/time.h>
 #include <arch/uaccess.h>
 #include <k/assert.h>
-#include <k/string.h>
-#include <proc.h>
-#include <signal.h>
-#include <syscalls.h>
+#include <page.h>
 #include "epoll_priv.h"
-#include "poll_priv.h"
 
-#define EPOLL_CTL_ADD 1
-#define EPOLL_CTL_DEL 2
-#define EPOLL_CTL_MOD 3
-
-#define EPOLLEXCLUSIVE (1u << 28)
-#define EPOLLWAKEUP    (1u << 29)
-#define EPOLLONESHOT   (1u << 30)
-#define EPOLLET        (1u << 31)
-#define EPOLL_HOW      (EPOLLEXCLUSIVE | EPOLLWAKEUP | EPOLLONESHOT | EPOLLET)
-#define EPOLL_ALWAYS   (POLLERR | POLLHUP)
-#define EXCLUSIVE_OK   (POLLIN | POLLOUT | EPOLL_ALWAYS | EPOLLEXCLUSIVE | EPOLLWAKEUP | EPOLLET)
-
+#define EPOLL_HOW     (EPOLLEXCLUSIVE | EPOLLWAKEUP | EPOLLONESHOT | EPOLLET)
 #define BUCKETS_FIRST 8u
-#define EVENTS_MAX    (INT32_MAX / sizeof(struct epoll_event))
 
 struct item_pollq {
     struct pollq pollq;
@@ -56,8 +40,18 @@ struct item_pollq {
 };
 
 struct spinlock epoll_links_lock = SPINLOCK_INIT(RANK_SPIN_MISC);
+atomic_uint epoll_max_items;
+static atomic_uint nr_all_items; // of all epolls
 
-static void epoll_put(struct epoll *ep)
+// Items take 4 % of the memory at most, epoll(7).
+void epoll_init(void)
+{
+    store_relaxed(
+        &epoll_max_items,
+        (unsigned)min(page_nr_total() / 25 * PAGE_SIZE / sizeof(struct epitem), (u64)INT32_MAX));
+}
+
+void epoll_put(struct epoll *ep)
 {
     if (atomic_fetch_sub(&ep->ref, 1) == 1) { // all earlier uses happen before the freeing
         kfree(ep->buckets);
@@ -100,7 +94,7 @@ static bool item_notify(struct watcher *w, unsigned events)
     return true;
 }
 
-static bool epoll_has_ready(struct epoll *ep)
+bool epoll_has_ready(struct epoll *ep)
 {
     unsigned long flags = spin_lock_irq(&ep->ready_lock);
     bool has = !list_empty(&ep->ready);
@@ -145,8 +139,7 @@ static void ready_splice(struct epoll *ep, struct list *to, struct list *from)
     spin_unlock_irq(&ep->ready_lock, flags);
 }
 
-// What is ready, into user memory; number of events or -EFAULT.
-static s64 epoll_collect(struct epoll *ep, u64 user, unsigned max_events)
+s64 epoll_collect(struct epoll *ep, u64 user, unsigned max_events)
 {
     struct list todo, again;
     struct epitem *it;
@@ -298,6 +291,7 @@ static void item_remove_locked(struct epitem *it)
     spin_unlock_irq(&ep->ready_lock, flags);
     list_del(&it->hash_link);
     ep->nr_items--;
+    fetch_add_relaxed(&nr_all_items, (unsigned)-1);
     item_unlink(it);
     kfree(it);
 }
@@ -315,6 +309,11 @@ static int item_add_locked(struct epoll *ep, struct file *f, int fd, const struc
     struct epitem *it = kzalloc(sizeof(*it), GFP_KERNEL);
     if (!it) {
         return -ENOMEM;
+    }
+    if (fetch_add_relaxed(&nr_all_items, 1) >= load_relaxed(&epoll_max_items)) {
+        fetch_add_relaxed(&nr_all_items, (unsigned)-1);
+        kfree(it);
+        return -ENOSPC;
     }
     if (ep->nr_items >= 2 * ep->nr_buckets) {
         epoll_grow_locked(ep);
@@ -383,7 +382,43 @@ void epoll_file_gone(struct file *f)
     }
 }
 
-// ---- The calls
+static int epoll_add(struct epoll *ep, struct file *f, int fd, const struct epoll_event *ev)
+{
+    int err = -EAGAIN;
+    for (bool graph = is_epoll(f); err == -EAGAIN; graph = true) {
+        if (graph) {
+            epoll_graph_lock();
+        }
+        mutex_lock(&ep->lock);
+        err = item_add_locked(ep, f, fd, ev, graph);
+        mutex_unlock(&ep->lock);
+        if (graph) {
+            epoll_graph_unlock();
+        }
+    }
+    return err;
+}
+
+int epoll_change(struct epoll *ep, int op, struct file *f, int fd, const struct epoll_event *ev)
+{
+    int err = 0;
+    if (op == EPOLL_CTL_ADD) {
+        return epoll_add(ep, f, fd, ev);
+    }
+    mutex_lock(&ep->lock);
+    struct epitem *it = item_find_locked(ep, f, fd);
+    if (!it) {
+        err = -ENOENT;
+    } else if (op == EPOLL_CTL_MOD) {
+        err = item_change_locked(it, ev);
+    } else {
+        item_remove_locked(it);
+    }
+    mutex_unlock(&ep->lock);
+    return err;
+}
+
+// ---- The beginning and the end
 
 static void epoll_release(struct file *f)
 {
@@ -407,17 +442,13 @@ const struct file_ops epoll_fops = {
     .seek_stays = true,
 };
 
-static s64 do_epoll_create(u32 flags)
+struct epoll *epoll_new(void)
 {
-    struct file *f;
-    if (flags & ~(u32)O_CLOEXEC) {
-        return -EINVAL;
-    }
     struct epoll *ep = kzalloc(sizeof(*ep), GFP_KERNEL);
     struct list *b = ep ? buckets_new(BUCKETS_FIRST) : NULL;
     if (!b) {
         kfree(ep);
-        return -ENOMEM;
+        return NULL;
     }
     store_relaxed(&ep->ref, 1);
     ep->buckets = b;
@@ -428,165 +459,5 @@ static s64 do_epoll_create(u32 flags)
     waitq_init(&ep->wait);
     waitq_init(&ep->poll_wait);
     ep->wait.lock.rank = ep->poll_wait.lock.rank = RANK_EPOLL_WAIT;
-    int err = anon_file_open("anon_inode:[eventpoll]", &epoll_fops, O_RDWR, ep, &f);
-    if (err) {
-        epoll_put(ep);
-        return err;
-    }
-    ep->file = f;
-    return fd_install(f, flags);
-}
-
-s64 sys_epoll_create(const u64 *a)
-{
-    return (s32)a[0] <= 0 ? -EINVAL : do_epoll_create(0);
-}
-
-s64 sys_epoll_create1(const u64 *a)
-{
-    return do_epoll_create((u32)a[0]);
-}
-
-static int epoll_add(struct epoll *ep, struct file *f, int fd, const struct epoll_event *ev)
-{
-    int err = -EAGAIN;
-    for (bool graph = is_epoll(f); err == -EAGAIN; graph = true) {
-        if (graph) {
-            epoll_graph_lock();
-        }
-        mutex_lock(&ep->lock);
-        err = item_add_locked(ep, f, fd, ev, graph);
-        mutex_unlock(&ep->lock);
-        if (graph) {
-            epoll_graph_unlock();
-        }
-    }
-    return err;
-}
-
-static int epoll_change(struct epoll *ep, int op, struct file *f, int fd,
-                        const struct epoll_event *ev)
-{
-    int err = 0;
-    if (op == EPOLL_CTL_ADD) {
-        return epoll_add(ep, f, fd, ev);
-    }
-    mutex_lock(&ep->lock);
-    struct epitem *it = item_find_locked(ep, f, fd);
-    if (!it) {
-        err = -ENOENT;
-    } else if (op == EPOLL_CTL_MOD) {
-        err = item_change_locked(it, ev);
-    } else {
-        item_remove_locked(it);
-    }
-    mutex_unlock(&ep->lock);
-    return err;
-}
-
-static int epoll_ctl_check(const struct file *epf, int op, const struct file *f,
-                           const struct epoll_event *ev)
-{
-    if (!f->ops->poll) {
-        return -EPERM; // always ready: nothing to wait for
-    }
-    if (f == epf || !is_epoll(epf)) {
-        return -EINVAL;
-    }
-    if (op != EPOLL_CTL_DEL && (ev->events & EPOLLEXCLUSIVE)) {
-        if (op == EPOLL_CTL_MOD || is_epoll(f) || (ev->events & ~EXCLUSIVE_OK)) {
-            return -EINVAL;
-        }
-    }
-    return op >= EPOLL_CTL_ADD && op <= EPOLL_CTL_MOD ? 0 : -EINVAL;
-}
-
-s64 sys_epoll_ctl(const u64 *a)
-{
-    int op = (int)a[1], fd = (int)a[2];
-    struct epoll_event ev = {0};
-    if (op != EPOLL_CTL_DEL && arch_copy_from_user(&ev, (const void *)a[3], sizeof(ev))) {
-        return -EFAULT;
-    }
-    struct file *epf = fd_get((int)a[0]), *f = epf ? fd_get(fd) : NULL;
-    s64 r = -EBADF;
-    if (f) {
-        r = epoll_ctl_check(epf, op, f, &ev);
-        if (!r) {
-            r = epoll_change(epf->private, op, f, fd, &ev);
-        }
-        file_put(f);
-    }
-    if (epf) {
-        file_put(epf);
-    }
-    return r;
-}
-
-static s64 epoll_wait_until(struct epoll *ep, u64 user, unsigned max_events, u64 deadline)
-{
-    for (;;) {
-        s64 n = epoll_collect(ep, user, max_events);
-        if (n || deadline == 0) {
-            return n;
-        }
-        struct waiter w = {0};
-        int r = 1;
-        while (r > 0) {
-            waitq_prepare(&ep->wait, &w, THREAD_SLEEPING);
-            if (epoll_has_ready(ep)) {
-                break;
-            }
-            r = thread_signal_pending() ? -EINTR : schedule_until(deadline);
-        }
-        waitq_finish(&ep->wait, &w);
-        if (r <= 0) {
-            n = epoll_collect(ep, user, max_events);
-            return n ? n : r;
-        }
-    }
-}
-
-static s64 do_epoll_wait(int fd, u64 user, s32 max_events, u64 deadline)
-{
-    if (max_events <= 0 || (u64)max_events > EVENTS_MAX) {
-        return -EINVAL;
-    }
-    struct file *f = fd_get(fd);
-    if (!f) {
-        return -EBADF;
-    }
-    s64 r = -EINVAL;
-    if (is_epoll(f)) {
-        r = epoll_wait_until(f->private, user, (unsigned)max_events, deadline);
-    }
-    file_put(f);
-    // The time that is left is not kept anywhere, so only an endless wait can start again.
-    return r == -EINTR && deadline == TIME_NEVER ? -ERESTARTNOHAND : r;
-}
-
-static u64 deadline_of_ms(s32 ms)
-{
-    return ms < 0 ? TIME_NEVER : poll_deadline_in((u64)ms * 1000000);
-}
-
-s64 sys_epoll_wait(const u64 *a)
-{
-    return do_epoll_wait((int)a[0], a[1], (s32)a[2], deadline_of_ms((s32)a[3]));
-}
-
-s64 sys_epoll_pwait(const u64 *a)
-{
-    int err = signal_mask_swap_user(a[4], a[5]);
-    return err ? err : do_epoll_wait((int)a[0], a[1], (s32)a[2], deadline_of_ms((s32)a[3]));
-}
-
-s64 sys_epoll_pwait2(const u64 *a)
-{
-    u64 deadline;
-    int err = poll_deadline_user(a[3], &deadline);
-    if (!err) {
-        err = signal_mask_swap_user(a[4], a[5]);
-    }
-    return err ? err : do_epoll_wait((int)a[0], a[1], (s32)a[2], deadline);
+    return ep;
 }

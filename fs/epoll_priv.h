@@ -1,5 +1,5 @@
-// What the files of epoll share: the sets (fs/epoll.c, which tells the theory) and what they may
-// look like when they watch each other (fs/epoll_graph.c).
+// What the files of epoll share: the sets (fs/epoll.c, which tells the theory), the calls
+// (fs/sys_epoll.c), and what sets may look like that watch each other (fs/epoll_graph.c).
 #ifndef EPOLL_PRIV_H
 #define EPOLL_PRIV_H
 
@@ -8,6 +8,16 @@
 #include <k/lock.h>
 #include <sched.h>
 #include "fs_priv.h"
+
+#define EPOLL_CTL_ADD 1
+#define EPOLL_CTL_DEL 2
+#define EPOLL_CTL_MOD 3
+
+#define EPOLLEXCLUSIVE (1u << 28)
+#define EPOLLWAKEUP    (1u << 29)
+#define EPOLLONESHOT   (1u << 30)
+#define EPOLLET        (1u << 31)
+#define EPOLL_ALWAYS   (POLLERR | POLLHUP)
 
 struct epoll_event {
     u32 events;
@@ -56,6 +66,16 @@ static inline bool is_epoll(const struct file *f)
 {
     return f->ops == &epoll_fops;
 }
+
+// ---- epoll.c
+
+struct epoll *epoll_new(void); // with one reference; NULL: no memory
+void epoll_put(struct epoll *ep);
+// epoll_ctl(2), the arguments checked. -EEXIST, -ENOENT, -ENOMEM, -ENOSPC, -ELOOP, -EINVAL. Sleeps.
+int epoll_change(struct epoll *ep, int op, struct file *f, int fd, const struct epoll_event *ev);
+bool epoll_has_ready(struct epoll *ep); // something was woken for it; maybe it has nothing now
+// What is ready, into user memory; number of events or -EFAULT. Sleeps.
+s64 epoll_collect(struct epoll *ep, u64 user, unsigned max_events);
 
 // ---- epoll_graph.c
 

@@ -139,6 +139,8 @@ unsigned file_poll(struct file *f, struct pollq *pt);
 
 // --- epoll.c --- The last reference to a watched file is gone: nobody watches it any more.
 void epoll_file_gone(struct file *f);
+void epoll_init(void);
+extern atomic_uint epoll_max_items; // /proc/sys/fs/epoll/max_user_watches
 
 // --- filelock.c ---
 void locks_file_gone(struct file *f);   // its last reference is going

@@ -155,6 +155,7 @@ LIMIT_FILE(notify_max_events)
 LIMIT_FILE(notify_max_groups)
 LIMIT_FILE(notify_max_marks)
 LIMIT_FILE(mount_max)
+LIMIT_FILE(epoll_max_items)
 
 // There is nothing to drop: the memory is the files' only home.
 static int drop_caches_store(const char *text)
@@ -213,6 +214,7 @@ void proc_sys_add(struct inode *root)
         {"sys/fs/inotify/max_queued_events", notify_max_events_show, notify_max_events_store},
         {"sys/fs/inotify/max_user_instances", notify_max_groups_show, notify_max_groups_store},
         {"sys/fs/inotify/max_user_watches", notify_max_marks_show, notify_max_marks_store},
+        {"sys/fs/epoll/max_user_watches", epoll_max_items_show, epoll_max_items_store},
         {"sys/fs/mount-max", mount_max_show, mount_max_store},
         {"sys/fs/pipe-max-size", pipe_max_size_show, pipe_max_size_store},
         {"sys/fs/pipe-user-pages-hard", zero_show, zero_store},

@@ -191,6 +191,7 @@ void vfs_init(void)
     inode_cache = kmem_cache_create("inode", sizeof(struct inode), 0);
     vfs_file_init();
     anon_file_init();
+    epoll_init();
     mutex_lock(&vfs_lock);
     vfs_root = tmpfs_mount();
     if (!vfs_root) {
