@@ -48,18 +48,18 @@ ssize_t pipe_get(struct pipe *p, struct iov_iter *it, bool nonblock)
     }
 }
 
-static ssize_t pipe_readv(struct file *f, const struct uapi_iovec *v, u64 nr)
+static ssize_t pipe_readv(struct file *f, const struct uapi_iovec *v, u64 nr, bool nowait)
 {
     struct iov_iter it = iov_iter_of(v, nr, IOV_TO_USER);
-    bool nonblock = load_relaxed(&f->flags) & O_NONBLOCK;
-    return it.left ? pipe_get(f->inode->private, &it, nonblock) : 0;
+    nowait |= (load_relaxed(&f->flags) & O_NONBLOCK) != 0;
+    return it.left ? pipe_get(f->inode->private, &it, nowait) : 0;
 }
 
 static ssize_t pipe_read(struct file *f, void *buf, size_t n, u64 *pos)
 {
     struct uapi_iovec v = {(u64)buf, n};
     (void)pos;
-    return pipe_readv(f, &v, 1);
+    return pipe_readv(f, &v, 1, false);
 }
 
 // ---- Writing
@@ -88,7 +88,7 @@ static ssize_t pipe_write_some(struct pipe *p, struct iov_iter *it, bool togethe
     return r;
 }
 
-static ssize_t pipe_write_from(struct file *f, struct iov_iter *it)
+static ssize_t pipe_write_from(struct file *f, struct iov_iter *it, bool nowait)
 {
     struct pipe *p = f->inode->private;
     size_t all = it->left;
@@ -99,7 +99,7 @@ static ssize_t pipe_write_from(struct file *f, struct iov_iter *it)
         if (r > 0) {
             continue;
         }
-        if (r == 0 && (load_relaxed(&f->flags) & O_NONBLOCK)) {
+        if (r == 0 && (nowait || (load_relaxed(&f->flags) & O_NONBLOCK))) {
             r = -EAGAIN;
         } else if (r == 0) {
             size_t want = together ? all : PIPE_ATOMIC + 1;
@@ -118,17 +118,17 @@ static ssize_t pipe_write_from(struct file *f, struct iov_iter *it)
     return done ? (ssize_t)done : r;
 }
 
-static ssize_t pipe_writev(struct file *f, const struct uapi_iovec *v, u64 nr)
+static ssize_t pipe_writev(struct file *f, const struct uapi_iovec *v, u64 nr, bool nowait)
 {
     struct iov_iter it = iov_iter_of(v, nr, IOV_FROM_USER);
-    return pipe_write_from(f, &it);
+    return pipe_write_from(f, &it, nowait);
 }
 
 static ssize_t pipe_write(struct file *f, const void *buf, size_t n, u64 *pos)
 {
     struct uapi_iovec v = {(u64)buf, n};
     (void)pos;
-    return pipe_writev(f, &v, 1);
+    return pipe_writev(f, &v, 1, false);
 }
 
 static ssize_t pipe_write_kernel(struct file *f, const void *buf, size_t n, u64 *pos)
@@ -136,7 +136,7 @@ static ssize_t pipe_write_kernel(struct file *f, const void *buf, size_t n, u64 
     struct uapi_iovec v = {(u64)buf, n};
     struct iov_iter it = iov_iter_of(&v, 1, IOV_FROM_KERNEL);
     (void)pos;
-    return pipe_write_from(f, &it);
+    return pipe_write_from(f, &it, false);
 }
 
 // ---- For splice

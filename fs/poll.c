@@ -29,6 +29,11 @@ void poll_wait(struct pollq *pt, struct waitq *q)
     pt->queue(pt, q);
 }
 
+static struct waiter *poller_waiter(struct poller *p, unsigned i)
+{
+    return &p->w[i / WAITERS_A_PIECE][i % WAITERS_A_PIECE];
+}
+
 static void poller_queue(struct pollq *pt, struct waitq *q)
 {
     struct poller *p = container_of(pt, struct poller, pollq);
@@ -36,7 +41,7 @@ static void poller_queue(struct pollq *pt, struct waitq *q)
     unsigned i = p->next++;
     assert(!p->q[i] || p->q[i] == q); // the same ones in the same order
     p->q[i] = q;
-    waitq_prepare(q, &p->w[i], THREAD_SLEEPING);
+    waitq_prepare(q, poller_waiter(p, i), THREAD_SLEEPING);
     thread_set_state(THREAD_RUNNABLE);
 }
 
@@ -45,7 +50,7 @@ static bool poller_was_woken(struct poller *pt)
 {
     for (unsigned i = 0; i < pt->nr; i++) {
         // Volatile: a waker writes it; see the drawing.
-        if (pt->q[i] && !*(struct thread *volatile *)&pt->w[i].thread) {
+        if (pt->q[i] && !*(struct thread *volatile *)&poller_waiter(pt, i)->thread) {
             return true;
         }
     }
@@ -62,6 +67,7 @@ static unsigned poll_round(struct poll_set *s, bool wait)
     unsigned found = 0;
     for (unsigned i = 0; i < s->nr; i++) {
         unsigned events = 0;
+        cond_resched();
         s->pq.next = i * QUEUES_PER_FILE;
         if (s->file[i]) {
             events = file_poll(s->file[i], wait ? &s->pq.pollq : NULL);
@@ -101,17 +107,20 @@ s64 poll_loop(struct poll_set *s, u64 deadline)
 
 void poll_set_close(struct poll_set *s)
 {
-    for (unsigned i = 0; s->pq.w && s->pq.q && i < s->pq.nr; i++) {
+    for (unsigned i = 0; s->pq.q && i < s->pq.nr; i++) {
         if (s->pq.q[i]) {
-            waitq_finish(s->pq.q[i], &s->pq.w[i]);
+            waitq_finish(s->pq.q[i], poller_waiter(&s->pq, i));
         }
     }
     for (unsigned i = 0; s->file && i < s->nr; i++) {
+        cond_resched();
         if (s->file[i]) {
             file_put(s->file[i]);
         }
     }
-    kfree(s->pq.w);
+    for (unsigned k = 0; k < WAITER_PIECES; k++) {
+        kfree(s->pq.w[k]);
+    }
     kfree(s->pq.q);
     kfree(s->file);
     kfree(s->fd);
@@ -125,12 +134,20 @@ int poll_set_init(struct poll_set *s, unsigned nr)
     if (nr == 0) {
         return 0;
     }
+    if (nr > WAITERS_A_PIECE * WAITER_PIECES / QUEUES_PER_FILE) {
+        return -ENOMEM;
+    }
     s->pq.nr = nr * QUEUES_PER_FILE;
     s->fd = kmalloc(nr * sizeof(*s->fd), GFP_KERNEL);
     s->file = kzalloc(nr * sizeof(*s->file), GFP_KERNEL);
-    s->pq.w = kzalloc(s->pq.nr * sizeof(*s->pq.w), GFP_KERNEL);
     s->pq.q = kzalloc(s->pq.nr * sizeof(*s->pq.q), GFP_KERNEL);
-    return s->fd && s->file && s->pq.w && s->pq.q ? 0 : -ENOMEM;
+    bool good = s->fd && s->file && s->pq.q;
+    for (unsigned k = 0; good && k * WAITERS_A_PIECE < s->pq.nr; k++) {
+        unsigned n = min(s->pq.nr - k * WAITERS_A_PIECE, WAITERS_A_PIECE);
+        s->pq.w[k] = kzalloc(n * sizeof(struct waiter), GFP_KERNEL);
+        good = s->pq.w[k] != NULL;
+    }
+    return good ? 0 : -ENOMEM;
 }
 
 void poll_set_find(struct poll_set *s)
@@ -157,7 +174,7 @@ static s64 do_poll(u64 user, u64 nr, u64 deadline)
 {
     struct poll_set s;
     s64 r;
-    if (nr > process_rlimit(RLIMIT_NOFILE) || nr > (1u << 16)) {
+    if (nr > process_rlimit(RLIMIT_NOFILE)) {
         return -EINVAL;
     }
     r = poll_set_open(&s, user, (unsigned)nr);

@@ -5,10 +5,14 @@
 #include <sched.h>
 #include "fs_priv.h"
 
+// In pieces: as many as there are descriptors would be more than one piece of memory can hold.
+#define WAITERS_A_PIECE (1u << 15)
+#define WAITER_PIECES   16u
+
 struct poller {
     struct pollq pollq;
-    struct waiter *w; // nr of them
-    struct waitq **q; // where each is
+    struct waiter *w[WAITER_PIECES]; // nr of them
+    struct waitq **q;                // where each is
     unsigned nr, next;
 };
 

@@ -116,9 +116,15 @@ s64 sys_pwrite64(const u64 *a)
 
 // ---- Vectors ------------------------------------------------------------------------------------
 
-// append: each piece goes to the end, wherever that is by then.
+struct rw_how {
+    bool own_pos; // the call brings its position
+    bool append;  // each piece goes to the end, wherever that is by then
+    bool nowait;
+    u64 pos;
+};
+
 static ssize_t io_vector(struct file *f, const struct uapi_iovec *v, u64 nr, u64 *pos, bool write,
-                         bool append)
+                         const struct rw_how *how)
 {
     size_t done = 0;
     int err = io_check(f, 0, 0, write);
@@ -126,13 +132,16 @@ static ssize_t io_vector(struct file *f, const struct uapi_iovec *v, u64 nr, u64
         return err;
     }
     if (write ? f->ops->writev != NULL : f->ops->readv != NULL) {
-        return write ? f->ops->writev(f, v, nr) : f->ops->readv(f, v, nr);
+        return (write ? f->ops->writev : f->ops->readv)(f, v, nr, how->nowait);
+    }
+    if (how->nowait && !f->ops->in_memory) {
+        return -EOPNOTSUPP;
     }
     for (u64 i = 0; i < nr; i++) {
         if (v[i].len == 0) {
             continue;
         }
-        *pos = append && f->mapping ? POS_END : *pos;
+        *pos = how->append && f->mapping ? POS_END : *pos;
         ssize_t r = io_once(f, v[i].base, v[i].len, pos, write);
         if (r < 0) {
             return done ? (ssize_t)done : r;
@@ -148,12 +157,6 @@ static ssize_t io_vector(struct file *f, const struct uapi_iovec *v, u64 nr, u64
     }
     return (ssize_t)done;
 }
-
-struct rw_how {
-    bool own_pos; // the call brings its position
-    bool append;
-    u64 pos;
-};
 
 static s64 fd_io_vector(int fd, u64 user, u64 nr, const struct rw_how *how, bool write)
 {
@@ -173,7 +176,7 @@ static s64 fd_io_vector(int fd, u64 user, u64 nr, const struct rw_how *how, bool
     } else {
         pos_lock(f, how->own_pos);
         u64 *pos = how->own_pos || f->ops->stream ? &own : &f->pos, before = *pos;
-        r = io_vector(f, v, nr, pos, write, how->append);
+        r = io_vector(f, v, nr, pos, write, how);
         *pos = r > 0 ? *pos : before; // not POS_END
         pos_unlock(f, how->own_pos);
     }
@@ -209,26 +212,28 @@ s64 sys_pwritev(const u64 *a)
     return do_vector_at(a, true);
 }
 
-// The flags that are promises about how, which memory keeps by itself, and RWF_APPEND. RWF_NOWAIT
-// is refused, as by Linux's files that cannot promise it: streams would have to be asked.
+// The flags that are promises about how, which memory keeps by itself, RWF_APPEND, and RWF_NOWAIT
+// for the files that can promise it: -EOPNOTSUPP from the others, as from Linux's.
 #define RWF_HIPRI  1u
 #define RWF_DSYNC  2u
 #define RWF_SYNC   4u
+#define RWF_NOWAIT 8u
 #define RWF_APPEND 16u
-#define RWF_KNOWN  (RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_APPEND)
+#define RWF_KNOWN  (RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_NOWAIT | RWF_APPEND)
 
 static s64 do_vector2(const u64 *a, bool write)
 {
     struct rw_how how = {.own_pos = true, .pos = a[3]};
     u32 flags = (u32)a[5];
     if (flags & ~RWF_KNOWN) {
-        return syscall_missing("preadv2, pwritev2: RWF_NOWAIT and later", -EOPNOTSUPP);
+        return syscall_missing("preadv2, pwritev2: RWF_NOAPPEND and later", -EOPNOTSUPP);
     }
     if ((s64)how.pos < -1) {
         return -EINVAL;
     }
     how.own_pos = (s64)how.pos != -1;
     how.append = write && (flags & RWF_APPEND);
+    how.nowait = flags & RWF_NOWAIT;
     return fd_io_vector((int)a[0], a[1], a[2], &how, write);
 }
 

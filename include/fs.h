@@ -129,15 +129,17 @@ struct file_ops {
     int (*mmap)(struct file *, const struct vma_ops **ops);
     int (*fallocate)(struct file *, int mode, u64 offset, u64 len); // ranges are checked
     int (*truncate)(struct inode *, u64 size);                      // inode->lock is not held
-    // Optional, for readv and writev where the pieces belong together (a datagram).
-    ssize_t (*readv)(struct file *, const struct uapi_iovec *v, u64 nr);
-    ssize_t (*writev)(struct file *, const struct uapi_iovec *v, u64 nr);
+    // Optional, for readv and writev where the pieces belong together (a datagram). nowait: -EAGAIN
+    // rather than a sleep for another's doing, whatever O_NONBLOCK says.
+    ssize_t (*readv)(struct file *, const struct uapi_iovec *v, u64 nr, bool nowait);
+    ssize_t (*writev)(struct file *, const struct uapi_iovec *v, u64 nr, bool nowait);
     // Optional: write from kernel memory, for sendfile. pos_lock is not held; *pos is the caller's.
     ssize_t (*write_kernel)(struct file *, const void *buf, size_t n, u64 *pos);
     // Optional, for what has places but no position: SEEK_*.
     s64 (*seek)(struct file *, s64 offset, unsigned whence);
     bool stream;     // no position: lseek, pread and pwrite say -ESPIPE
     bool seek_stays; // but lseek says 0, as Linux has it for eventfd and its kin
+    bool in_memory;  // read and write wait for nobody: RWF_NOWAIT changes nothing
 };
 
 struct file {

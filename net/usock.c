@@ -262,10 +262,10 @@ static s64 usock_ioctl(struct file *f, unsigned cmd, u64 arg)
     return arch_copy_to_user((void *)arg, &n, sizeof(n)) ? -EFAULT : 0;
 }
 
-static ssize_t usock_readv(struct file *f, const struct uapi_iovec *v, u64 nr)
+static ssize_t usock_readv(struct file *f, const struct uapi_iovec *v, u64 nr, bool nowait)
 {
     struct recv m = {.it = iov_iter_of(v, nr, IOV_TO_USER),
-                     .nonblock = load_relaxed(&f->flags) & O_NONBLOCK};
+                     .nonblock = nowait || (load_relaxed(&f->flags) & O_NONBLOCK)};
     if (m.it.left == 0) {
         return 0;
     }
@@ -275,11 +275,11 @@ static ssize_t usock_readv(struct file *f, const struct uapi_iovec *v, u64 nr)
     return r;
 }
 
-static ssize_t usock_writev(struct file *f, const struct uapi_iovec *v, u64 nr)
+static ssize_t usock_writev(struct file *f, const struct uapi_iovec *v, u64 nr, bool nowait)
 {
     struct send m = {.it = iov_iter_of(v, nr, IOV_FROM_USER),
                      .cred = ucred_now(),
-                     .nonblock = load_relaxed(&f->flags) & O_NONBLOCK};
+                     .nonblock = nowait || (load_relaxed(&f->flags) & O_NONBLOCK)};
     return usock_send(f->private, &m);
 }
 
@@ -287,14 +287,14 @@ static ssize_t usock_read(struct file *f, void *buf, size_t n, u64 *pos)
 {
     struct uapi_iovec v = {.base = (u64)buf, .len = n};
     (void)pos;
-    return usock_readv(f, &v, 1);
+    return usock_readv(f, &v, 1, false);
 }
 
 static ssize_t usock_write(struct file *f, const void *buf, size_t n, u64 *pos)
 {
     struct uapi_iovec v = {.base = (u64)buf, .len = n};
     (void)pos;
-    return usock_writev(f, &v, 1);
+    return usock_writev(f, &v, 1, false);
 }
 
 static ssize_t usock_write_kernel(struct file *f, const void *buf, size_t n, u64 *pos)
