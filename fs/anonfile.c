@@ -26,6 +26,18 @@ int anon_file_open(const char *name, const struct file_ops *ops, unsigned flags,
     return file_open_ops(anon_inode, ops, flags, path, private, out);
 }
 
+s64 anon_fd_open(const char *name, const struct file_ops *ops, unsigned flags, void *private,
+                 void (*undo)(void *))
+{
+    struct file *f;
+    int err = anon_file_open(name, ops, flags & ~(unsigned)O_CLOEXEC, private, &f);
+    if (err) {
+        undo(private);
+        return err;
+    }
+    return fd_install(f, flags & O_CLOEXEC);
+}
+
 static struct super sock_super = {.type = "sockfs", .magic = 0x534f434b};
 
 int sock_file_open(const struct file_ops *ops, unsigned flags, void *private, struct file **out)

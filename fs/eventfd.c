@@ -120,7 +120,6 @@ static const struct file_ops eventfd_fops = {
 
 static s64 do_eventfd(u32 count, u32 flags)
 {
-    struct file *f;
     if (flags & ~(u32)(O_CLOEXEC | O_NONBLOCK | EFD_SEMAPHORE)) {
         return -EINVAL;
     }
@@ -132,13 +131,8 @@ static s64 do_eventfd(u32 count, u32 flags)
     waitq_init(&e->wait);
     e->semaphore = flags & EFD_SEMAPHORE;
     store_relaxed(&e->count, count);
-    int err =
-        anon_file_open("anon_inode:[eventfd]", &eventfd_fops, O_RDWR | (flags & O_NONBLOCK), e, &f);
-    if (err) {
-        kfree(e);
-        return err;
-    }
-    return fd_install(f, flags & O_CLOEXEC);
+    flags &= ~(u32)EFD_SEMAPHORE;
+    return anon_fd_open("anon_inode:[eventfd]", &eventfd_fops, O_RDWR | flags, e, kfree);
 }
 
 s64 sys_eventfd(const u64 *a)

@@ -118,8 +118,9 @@ static s64 inotify_ioctl(struct file *f, unsigned cmd, u64 arg)
     return arch_copy_to_user((void *)arg, &n, sizeof(n)) ? -EFAULT : 0;
 }
 
-static void group_free(struct watcher_group *g)
+static void group_free(void *group)
 {
+    struct watcher_group *g = group;
     kfree(g->overflow);
     kfree(g);
     fetch_add_relaxed(&nr_groups, (unsigned)-1);
@@ -186,7 +187,6 @@ static struct watcher_group *group_new(void)
 
 static s64 do_inotify_init(u32 flags)
 {
-    struct file *f;
     if (flags & ~(u32)(O_CLOEXEC | O_NONBLOCK)) {
         return -EINVAL;
     }
@@ -197,13 +197,7 @@ static s64 do_inotify_init(u32 flags)
     if (!g) {
         return -ENOMEM;
     }
-    int err =
-        anon_file_open("anon_inode:inotify", &inotify_fops, O_RDONLY | (flags & O_NONBLOCK), g, &f);
-    if (err) {
-        group_free(g);
-        return err;
-    }
-    return fd_install(f, flags & O_CLOEXEC);
+    return anon_fd_open("anon_inode:inotify", &inotify_fops, O_RDONLY | flags, g, group_free);
 }
 
 s64 sys_inotify_init(const u64 *a)

@@ -201,7 +201,6 @@ static const struct file_ops signalfd_fops = {
 
 static s64 signalfd_new(u64 set, u32 flags)
 {
-    struct file *f;
     struct signalfd *s = kzalloc(sizeof(*s), GFP_KERNEL);
     if (!s) {
         return -ENOMEM;
@@ -209,13 +208,7 @@ static s64 signalfd_new(u64 set, u32 flags)
     store_relaxed(&s->set, set);
     mutex_init(&s->lock, RANK_SLEEP_MISC);
     list_init(&s->procs);
-    int err = anon_file_open("anon_inode:[signalfd]", &signalfd_fops, O_RDWR | (flags & O_NONBLOCK),
-                             s, &f);
-    if (err) {
-        kfree(s);
-        return err;
-    }
-    return fd_install(f, flags & O_CLOEXEC);
+    return anon_fd_open("anon_inode:[signalfd]", &signalfd_fops, O_RDWR | flags, s, kfree);
 }
 
 static s64 do_signalfd(int fd, u64 user, u64 size, u32 flags)

@@ -150,7 +150,6 @@ s64 sys_timerfd_create(const u64 *a)
 {
     int clock = (int)a[0];
     u32 flags = (u32)a[1];
-    struct file *f;
     bool known = clock == CLOCK_REALTIME || clock == CLOCK_MONOTONIC || clock == CLOCK_BOOTTIME ||
                  clock == CLOCK_REALTIME_ALARM || clock == CLOCK_BOOTTIME_ALARM;
     if (!known || (flags & ~(u32)(O_CLOEXEC | O_NONBLOCK))) {
@@ -164,13 +163,7 @@ s64 sys_timerfd_create(const u64 *a)
     waitq_init(&tf->wait);
     mutex_init(&tf->lock, RANK_SLEEP_MISC);
     tf->clock = clock;
-    int err = anon_file_open("anon_inode:[timerfd]", &timerfd_fops, O_RDWR | (flags & O_NONBLOCK),
-                             tf, &f);
-    if (err) {
-        kfree(tf);
-        return err;
-    }
-    return fd_install(f, flags & O_CLOEXEC);
+    return anon_fd_open("anon_inode:[timerfd]", &timerfd_fops, O_RDWR | flags, tf, kfree);
 }
 
 static bool timespec_valid(const struct uapi_timespec *t)

@@ -279,6 +279,10 @@ int file_open_ops(struct inode *inode, const struct file_ops *ops, unsigned flag
 // private is what release finds in f->private. 0 or -ENOMEM; *out counted. May sleep.
 int anon_file_open(const char *name, const struct file_ops *ops, unsigned flags, void *private,
                    struct file **out);
+// The same, and a descriptor for it. flags: O_* with O_CLOEXEC and O_NONBLOCK. The descriptor, or
+// -ENOMEM, -EMFILE; private is freed, by undo if no file was made of it, else by its release.
+s64 anon_fd_open(const char *name, const struct file_ops *ops, unsigned flags, void *private,
+                 void (*undo)(void *));
 
 // The system calls of files are in fs/sys_*.c; include/syscalls.h declares them from syscalls.def.
 
