@@ -151,7 +151,8 @@ size_t mm_copy_from(struct mm *mm, void *dst, vaddr_t src, size_t n);
 int gup_page(struct mm *mm, vaddr_t addr, bool write, struct page **out);
 
 // The identity of the physical location behind a user address, for shared futexes: for a shared
-// file page (mapping->id, page index, offset); for private memory (mm, address). -EFAULT.
+// file page (mapping->id, page index, offset); for private memory (mm, address). -EFAULT: nothing
+// is mapped there, or nothing that may be accessed.
 struct mm_key {
     const void *object;
     u64 index;

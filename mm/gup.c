@@ -126,6 +126,7 @@ int mm_futex_key(struct mm *mm, vaddr_t addr, bool process_private, struct mm_ke
         key->index = vma_page_index(v, addr);
         key->shared = 1;
     }
+    int err = v && (v->flags & VMA_ACCESS_FLAGS) ? 0 : -EFAULT;
     rcu_read_unlock();
-    return v ? 0 : -EFAULT;
+    return err;
 }

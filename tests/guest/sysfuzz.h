@@ -200,7 +200,7 @@ static unsigned long number(unsigned long *seed)
     }
 }
 
-static unsigned long argument(char kind, unsigned long *seed)
+static inline unsigned long argument(char kind, unsigned long *seed)
 {
     unsigned long z = draw(seed);
     switch (kind) {
@@ -237,7 +237,7 @@ static const char *shape_of(const char *name)
 }
 
 // Keep a memory call in the arena, unless it is refused for good reason, and a file small.
-static void restrain(const char *name, unsigned long *a, unsigned long *seed)
+static inline void restrain(const char *name, unsigned long *a, unsigned long *seed)
 {
     unsigned long start = (unsigned long)arena, end = start + ARENA_PAGES * PAGE;
     if (shape_of(name)[0] == 'a' && a[0] >= start && a[0] < end && a[1] > end - a[0] &&
