@@ -96,6 +96,7 @@ static void then_exec(const char *self)
 static void then_exit(const char *self)
 {
     (void)self;
+    race_schedule();
     _exit(finish());
 }
 

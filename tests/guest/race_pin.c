@@ -1,4 +1,4 @@
-// TEST: smp=1,2,4 timeout=120
+// TEST: smp=1,2,4,8 timeout=120
 // fork while the kernel holds pages of the parent and writes to them (R31). (Faultline only.)
 //
 //     pwrite to /proc/self/mem        fork                          another thread

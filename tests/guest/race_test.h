@@ -221,6 +221,16 @@ static inline void race_set_up(void)
     MUST(knob_write("audit_tables", "1") == 0);
 }
 
+// Which schedule this was, where the kernel has yield points; for tests/explore.
+static inline void race_schedule(void)
+{
+    if (access("/proc/faultline/explore", F_OK) == 0) {
+        char text[128];
+        knob_read("explore", text, sizeof(text));
+        fprintf(stderr, "explore: %s", text);
+    }
+}
+
 static inline int race_main(const struct race_test *tests, unsigned n, int argc, char **argv)
 {
     unsigned nr_picked = 0;
@@ -236,11 +246,7 @@ static inline int race_main(const struct race_test *tests, unsigned n, int argc,
         }
     }
     MUST(nr_picked > 0);
-    if (access("/proc/faultline/explore", F_OK) == 0) { // this kernel has yield points
-        char text[128];
-        knob_read("explore", text, sizeof(text));
-        fprintf(stderr, "explore: %s", text);
-    }
+    race_schedule();
     return finish();
 }
 #define RACE_MAIN(tests)                                                                           \
