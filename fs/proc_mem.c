@@ -75,6 +75,23 @@ static const struct file_ops mem_fops = {.read = mem_read, .write = mem_write};
 
 // ---- pagemap ----------------------------------------------------------------------------------
 
+// Frame numbers help attackers (rowhammer): shown to those who could open the file with
+// CAP_SYS_ADMIN. Like Linux, by who has opened it.
+static int pagemap_open(struct inode *i, struct file *f)
+{
+    static char shows_frames;
+    (void)i;
+    f->private = current_has_cap(CAP_SYS_ADMIN) ? &shows_frames : NULL;
+    return 0;
+}
+
+static void words_hide_frames(u64 *words, u64 nr)
+{
+    for (u64 i = 0; i < nr; i++) {
+        words[i] &= ~PAGEMAP_PFN;
+    }
+}
+
 static ssize_t pagemap_read(struct file *f, void *user, size_t n, u64 *pos)
 {
     u64 words[PAGEMAP_BATCH];
@@ -93,6 +110,9 @@ static ssize_t pagemap_read(struct file *f, void *user, size_t n, u64 *pos)
         if (err || !nr) {
             break;
         }
+        if (!f->private) {
+            words_hide_frames(words, nr);
+        }
         if (arch_copy_to_user((char *)user + done, words, nr * sizeof(words[0]))) {
             err = -EFAULT;
             break;
@@ -107,12 +127,11 @@ static ssize_t pagemap_read(struct file *f, void *user, size_t n, u64 *pos)
     return done ? (ssize_t)done : err;
 }
 
-static const struct file_ops pagemap_fops = {.read = pagemap_read};
+static const struct file_ops pagemap_fops = {.open = pagemap_open, .read = pagemap_read};
 
 // ---- clear_refs -------------------------------------------------------------------------------
 
-#define CLEAR_SOFT_DIRTY 4
-#define CLEAR_PEAK       5
+#define CLEAR_PEAK 5 // the others: enum mm_clear
 
 static size_t nothing_chunk(struct inode *i, u64 *pos, char *buf, size_t size)
 {
@@ -121,17 +140,12 @@ static size_t nothing_chunk(struct inode *i, u64 *pos, char *buf, size_t size)
     return 0;
 }
 
-// 1 to 3 would clear the accessed bits, which nothing here looks at but smaps. 4 succeeds without
-// soft-dirty bits, as on a Linux without them.
 static int clear_refs_store(struct inode *i, const char *text)
 {
     const char *end;
+    int err = 0;
     u64 what = parse_u64(text, &end);
-    if (end == text || *end || what < 1 || what > CLEAR_PEAK) {
-        return -EINVAL;
-    }
-    if (what < CLEAR_SOFT_DIRTY) {
-        printk_once("not supported: clear_refs: accessed bits\n");
+    if (end == text || *end || what < MM_CLEAR_ACCESSED || what > CLEAR_PEAK) {
         return -EINVAL;
     }
     struct mm *mm = pid_mm(i);
@@ -140,9 +154,11 @@ static int clear_refs_store(struct inode *i, const char *text)
     }
     if (what == CLEAR_PEAK) {
         mm_usage_forget_peak(mm);
+    } else {
+        err = mm_clear_refs(mm, (enum mm_clear)what);
     }
     mm_put(mm);
-    return 0;
+    return err;
 }
 
 static const struct pid_file files[] = {

@@ -172,9 +172,26 @@ size_t mm_smaps_text(struct mm *mm, u64 *pos, char *buf, size_t size);
 size_t mm_smaps_rollup_text(struct mm *mm, char *buf, size_t size);
 
 // The words of /proc/PID/pagemap of nr pages from addr on, as Linux's
-// Documentation/admin-guide/mm/pagemap.rst has them (nothing is swapped, soft-dirty is not kept).
-// 0 or errno. Sleeps.
+// Documentation/admin-guide/mm/pagemap.rst has them (nothing is swapped). A store that was over
+// before the call and that no mm_clear_refs has made forgotten shows. 0 or errno. Sleeps.
+#define PAGEMAP_PFN        ((1ull << 55) - 1) // not for everybody's eyes
+#define PAGEMAP_SOFT_DIRTY (1ull << 55)
+#define PAGEMAP_EXCLUSIVE  (1ull << 56)
+#define PAGEMAP_FILE       (1ull << 61)
+#define PAGEMAP_PRESENT    (1ull << 63)
 int mm_pagemap(struct mm *mm, vaddr_t addr, u64 *out, unsigned nr);
+
+// What is written to /proc/PID/clear_refs (proc(5), soft-dirty.rst): forget the accessed bits of
+// all pages, of mappings without and with a file; that pages were written. Any store that is made
+// after the return shows again, one made before and not yet seen may show or not. 0; -ENOMEM, and a
+// part of it is done. Sleeps; takes the edit lock. mm/clear_refs.c
+enum mm_clear {
+    MM_CLEAR_ACCESSED = 1,
+    MM_CLEAR_ACCESSED_ANON,
+    MM_CLEAR_ACCESSED_FILE,
+    MM_CLEAR_SOFT_DIRTY,
+};
+int mm_clear_refs(struct mm *mm, enum mm_clear what);
 
 // Totals in pages, and the counters summed over CPUs.
 struct mm_usage {

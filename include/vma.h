@@ -34,6 +34,7 @@ enum vma_flag {
     VMA_NORESERVE = 1u << 10,
     VMA_DONTFORK = 1u << 11,   // madvise: a child does not get it
     VMA_WIPEONFORK = 1u << 12, // madvise: a child finds zeroes; private and anonymous
+    VMA_SOFT_DIRTY = 1u << 13, // new since clear_refs: all of it counts as written
 };
 
 #define VMA_ACCESS_FLAGS (VMA_READ | VMA_WRITE | VMA_EXEC)
@@ -117,6 +118,7 @@ void vma_blank_free(struct vma *blank); // one that was not used, or NULL
 //     either
 //                                     side is to be published again as a remnant
 //     vma_plan_add(e, &what)          publish this in the hole, joined with equal neighbours
+//     vma_plan_replace(e, v, flags)   instead of both: v with other flags, joined with nobody
 //     vma_plan_fill(e, &what, &gap)   both, for a stretch that vma_find_gap has found free: looks
 //                                     nothing up again
 //     vma_plan_ready(e)               allocate: the last step that can fail
@@ -140,6 +142,7 @@ struct vma_spec {
 void vma_plan_init(struct edit *e, struct mm *mm);
 int vma_plan_cut(struct edit *e, vaddr_t start, vaddr_t end);
 int vma_plan_add(struct edit *e, const struct vma_spec *what);
+int vma_plan_replace(struct edit *e, struct vma *v, u32 flags);
 int vma_plan_fill(struct edit *e, const struct vma_spec *what, const struct vma_gap *gap);
 int vma_plan_ready(struct edit *e);
 void vma_plan_abort(struct edit *e);
@@ -152,7 +155,8 @@ void vma_commit_release(struct edit *e); // also after vma_plan_abort, and twice
 // held. It is not locked: mlock(2). 0 or -ENOMEM. Sleeps.
 int vma_fork(const struct vma *v, struct mm *to);
 
-// Could b directly after a be one VMA with it?
+// Could b directly after a be one VMA with it? Soft-dirty they need not agree about: what is joined
+// is if either was.
 bool vma_can_merge(const struct vma_spec *a, const struct vma_spec *b);
 void vma_to_spec(const struct vma *v, struct vma_spec *out);
 

@@ -18,7 +18,6 @@
 
 #include "proc_priv.h"
 
-#define PM_PRESENT    (1ull << 63) // as in mm_pagemap's words
 #define PM_FILE       (1ull << 61)
 #define NODES_MAX_BIT 4096u // a longer mask is refused, as on Linux
 
@@ -203,7 +202,7 @@ static s64 page_status(struct mm *mm, vaddr_t addr)
     if (err) {
         return err;
     }
-    if (!(word & PM_PRESENT)) {
+    if (!(word & PAGEMAP_PRESENT)) {
         return file ? -ENOENT : -EFAULT;
     }
     return word & PM_FILE && !file ? -EFAULT : 0;

@@ -10,6 +10,7 @@
 //                                                          before the entry)
 //     an anonymous page is held and is not also a table, a slab or free
 //     one that several address spaces share is writable in none
+//     an entry that permits writes is soft-dirty, or its VMA is
 //     no table waits for a fork; one that holds private copies says so
 //     nr_used is the number of entries
 //
@@ -96,6 +97,9 @@ static void audit_entry(struct audit *a, vaddr_t addr, pte_t e)
         (pte_is_exec(e) && !(v->flags & VMA_EXEC)) ||
         (pte_is_present(e) && !(v->flags & VMA_ACCESS_FLAGS))) {
         wrong(a, "an entry that grants more than its VMA", addr, v->flags);
+    }
+    if (pte_is_writable(e) && !pte_is_soft_dirty(e) && !(v->flags & VMA_SOFT_DIRTY)) {
+        wrong(a, "an entry that lets stores pass unseen", addr, v->flags);
     }
     audit_page(a, v, addr, e);
 }

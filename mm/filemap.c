@@ -97,19 +97,27 @@ static unsigned map_around(struct fault *f, vaddr_t start, vaddr_t end, bool wri
     return nr;
 }
 
+// May a page that is not written yet be mapped writable? Nobody then hears of the first store, so
+// not if the file system or clear_refs.c is to.
+static bool vma_maps_writable(const struct vma *v)
+{
+    const u32 both = VMA_SHARED | VMA_SOFT_DIRTY;
+    return (v->flags & both) == both && !v->ops->page_mkwrite;
+}
+
 static int filemap_map_pages(struct fault *f)
 {
     const struct vma *v = f->vma;
-    bool notify = v->ops->page_mkwrite;
-    bool writable = (v->flags & VMA_SHARED) && (!notify || f->mkwrite_done);
     bool write = f->access & FAULT_WRITE;
+    bool around = vma_maps_writable(v);
+    bool writable = write ? !v->ops->page_mkwrite || f->mkwrite_done : around;
     struct page *page = filemap_find_page(f);
     vaddr_t start, end;
 
     if (!page) {
         return -ENOENT;
     }
-    if (write && !writable) { // shared and write-notify: ask first
+    if (write && !writable) { // write-notify: ask first
         if (!page_tryget(page)) {
             return -EAGAIN;
         }
@@ -128,12 +136,11 @@ static int filemap_map_pages(struct fault *f)
         fault_unlock_leaf(f);
         return -EAGAIN;
     }
-    // Around the fault, pages of a write-notify file are mapped for reading only.
     pte_t e = fault_entry(v, page, writable);
     pte_write(f->slot, write ? pte_set_dirty(e) : e);
     unsigned nr = 1;
     if (end - start > PAGE_SIZE) {
-        nr += map_around(f, start, end, (v->flags & VMA_SHARED) && !notify);
+        nr += map_around(f, start, end, around);
     }
     f->table->nr_used += (u16)nr;
     mm_this_cpu(f->mm)->nr_file += nr;

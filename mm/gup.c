@@ -38,6 +38,13 @@ int mm_populate(struct mm *mm, vaddr_t start, vaddr_t end, bool write_private)
     return 0;
 }
 
+// The table is locked. What is pinned for writing is soft-dirty and stays so (clear_refs.c). false:
+// the MMU has changed the entry; look again.
+static bool gup_record_write(struct pte_slot *slot, pte_t e)
+{
+    return pte_is_soft_dirty(e) || pte_cas(slot, e, pte_set_soft_dirty(e));
+}
+
 // The page behind addr if its entry allows the access now, held; else NULL.
 static struct page *gup_try(struct mm *mm, vaddr_t addr, bool write)
 {
@@ -48,7 +55,8 @@ static struct page *gup_try(struct mm *mm, vaddr_t addr, bool write)
         spin_lock(&t->ptl);
         unsigned not = PT_DETACHED | (write ? PT_FORKING : 0); // a write would reach the child
         pte_t e = load_relaxed(&t->state) & not ? pte_none() : pte_read(table_slot(t, addr));
-        if (pte_is_present(e) && (!write || pte_is_writable(e))) {
+        if (pte_is_present(e) && (!write || pte_is_writable(e)) &&
+            (!write || gup_record_write(table_slot(t, addr), e))) {
             page = pte_table_page(e);
             page_get(page);
             if (write) {

@@ -69,6 +69,12 @@ unsigned mm_home(struct mm *mm);
 int mm_find_gap(struct mm *mm, u64 len, struct vma_gap *gap);
 // cut + add + ready + commit + zap + finish: publish `what`, replacing what is there.
 int map_locked(struct mm *mm, const struct vma_spec *what);
+// mprotect.c: put change(e, arg) in the place of each entry e of [start, end), under the locks of
+// the tables, as often as the MMU interferes. What has changed is noted in the batch, which the
+// caller ends. The edit lock is held.
+typedef pte_t change_entry(pte_t e, u32 arg);
+void change_entries(struct mm *mm, vaddr_t start, vaddr_t end, change_entry *change, u32 arg,
+                    struct tlb_batch *b);
 // May another n pages be mapped (limits, overcommit, VMA count)? 0 or -ENOMEM; -EAGAIN: not locked,
 // as flags want. mm_may_replace leaves RLIMIT_AS and RLIMIT_DATA out, mm_within_limits asks only
 // for them. The edit lock is held.

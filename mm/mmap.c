@@ -245,7 +245,7 @@ static int mmap_spec(struct vma_spec *s, u64 len, unsigned prot, unsigned flags,
                      u64 off)
 {
     bool shared = (flags & MAP_TYPE) != MAP_PRIVATE;
-    s->flags = vma_flags_from_prot(prot) | VMA_MAYREAD;
+    s->flags = vma_flags_from_prot(prot) | VMA_MAYREAD | VMA_SOFT_DIRTY;
     s->flags |= shared ? VMA_SHARED : VMA_MAYWRITE;
     s->flags |= flags & MAP_NORESERVE ? VMA_NORESERVE : 0;
     s->flags |= flags & MAP_LOCKED ? VMA_LOCKED : 0;
@@ -502,7 +502,8 @@ static int brk_grow(struct mm *mm, vaddr_t old_end, vaddr_t new_end)
     }
     struct vma_spec s = {.start = old_end,
                          .end = new_end,
-                         .flags = VMA_READ | VMA_WRITE | VMA_MAYREAD | VMA_MAYWRITE,
+                         .flags =
+                             VMA_READ | VMA_WRITE | VMA_MAYREAD | VMA_MAYWRITE | VMA_SOFT_DIRTY,
                          .pgoff = old_end >> PAGE_SHIFT};
     s.flags |= mm->lock_future;
     int err = mm_may_map(mm, (new_end - old_end) >> PAGE_SHIFT, s.flags);

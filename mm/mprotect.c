@@ -19,22 +19,21 @@
 #include "mm_priv.h"
 
 // The entry for this page under the new flags. Writable at once only where no copy and no notice is
-// due: a page of our own, or a shared one that was writable already.
+// due, nor a store to be recorded: a page of our own that has been written, or a shared one that
+// was writable already.
 static pte_t protect_entry(pte_t e, u32 vma_flags)
 {
     struct page *page = pte_table_page(e);
     u32 pf = load_relaxed(&page->flags);
-    bool write;
-    if (vma_flags & VMA_SHARED) {
-        write = pte_is_writable(e);
-    } else {
-        write = pte_is_writable(e) || (!(pf & (PG_FILE | PG_RESERVED)) && anon_page_is_ours(page));
+    bool write = pte_is_writable(e);
+    if (!write && !(vma_flags & VMA_SHARED)) {
+        write = pte_is_soft_dirty(e) && !(pf & (PG_FILE | PG_RESERVED)) && anon_page_is_ours(page);
     }
     return pte_set_prot(e, vma_prot(vma_flags, write));
 }
 
-static void protect_leaf(struct page *table, vaddr_t addr, vaddr_t end, u32 vma_flags,
-                         struct tlb_batch *b)
+static void change_leaf(struct page *table, vaddr_t addr, vaddr_t end, change_entry *change,
+                        u32 arg, struct tlb_batch *b)
 {
     struct pte_slot *slot = table_slot(table, addr);
     spin_lock(&table->ptl);
@@ -43,25 +42,25 @@ static void protect_leaf(struct page *table, vaddr_t addr, vaddr_t end, u32 vma_
         if (pte_is_empty(e)) {
             continue;
         }
-        // The MMU may set dirty between reading and writing: try again then.
-        pte_t new = protect_entry(e, vma_flags);
+        // The MMU may set accessed or dirty between reading and writing: try again then.
+        pte_t new = change(e, arg);
+        if (pte_same(e, new)) {
+            continue;
+        }
         tlb_pend(b);
-        while (!pte_same(e, new) && !pte_cas(slot, e, new)) {
+        while (!pte_cas(slot, e, new)) {
             e = pte_read(slot);
-            new = protect_entry(e, vma_flags);
+            new = change(e, arg);
         }
-        if (!pte_same(e, new)) {
-            tlb_note(b, addr);
-        }
+        tlb_note(b, addr);
     }
     spin_unlock(&table->ptl);
 }
 
-static void protect_range(struct mm *mm, vaddr_t start, vaddr_t end, u32 vma_flags)
+void change_entries(struct mm *mm, vaddr_t start, vaddr_t end, change_entry *change, u32 arg,
+                    struct tlb_batch *b)
 {
-    struct tlb_batch b;
     vaddr_t addr = start;
-    tlb_begin(&b, mm);
     while (addr < end) {
         rcu_read_lock();
         struct page *table = pt_next_leaf_rcu(mm, &addr, end);
@@ -72,12 +71,19 @@ static void protect_range(struct mm *mm, vaddr_t start, vaddr_t end, u32 vma_fla
         vaddr_t next = align_down(addr, pt_span(table->level + 1)) + pt_span(table->level + 1);
         next = min(next, end);
         if (table->level == 0) {
-            protect_leaf(table, addr, next, vma_flags, &b);
+            change_leaf(table, addr, next, change, arg, b);
         }
         rcu_read_unlock();
         cond_resched();
         addr = next;
     }
+}
+
+static void protect_range(struct mm *mm, vaddr_t start, vaddr_t end, u32 vma_flags)
+{
+    struct tlb_batch b;
+    tlb_begin(&b, mm);
+    change_entries(mm, start, end, protect_entry, vma_flags, &b);
     tlb_end(&b);
 }
 

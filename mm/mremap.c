@@ -132,7 +132,7 @@ static int move_put(struct move *m, vaddr_t addr, u64 nr_pages)
         }
         do {
             if (!pte_is_empty(m->taken[i])) {
-                pte_write(table_slot(table, a), m->taken[i]);
+                pte_write(table_slot(table, a), pte_set_soft_dirty(m->taken[i]));
                 table->nr_used++;
                 pt_state_set(table, PT_COPIES); // for all we know
             }
@@ -253,6 +253,7 @@ static int remap_move(struct remap *r, const struct vma_spec *from)
     to.pgoff = from->pgoff + ((r->old - from->start) >> PAGE_SHIFT);
     to.start = r->new_addr;
     to.end = r->new_addr + r->new_len;
+    to.flags |= VMA_SOFT_DIRTY;
     int err = move_prepare(&m);
     if (!err) {
         err = publish_pending(&dst, r->mm, &to);
@@ -266,6 +267,7 @@ static int remap_move(struct remap *r, const struct vma_spec *from)
         rest.start = r->old;
         rest.end = r->old + r->old_len;
         rest.flags &= ~(u32)(VMA_LOCKED | VMA_LOCKONFAULT);
+        rest.flags |= VMA_SOFT_DIRTY;
         err = publish_pending(&src, r->mm, &rest);
     } else {
         vma_plan_init(&src, r->mm);
@@ -327,6 +329,7 @@ static int remap_grow_in_place(struct remap *r, const struct vma_spec *v)
     s.pgoff = v->pgoff + ((end - v->start) >> PAGE_SHIFT);
     s.start = end;
     s.end = new_end;
+    s.flags |= VMA_SOFT_DIRTY;
     return map_locked(r->mm, &s);
 }
 
@@ -391,6 +394,7 @@ static int remap_duplicate(struct remap *r, struct vma_spec *v)
     v->pgoff += (r->old - v->start) >> PAGE_SHIFT;
     v->start = r->new_addr;
     v->end = r->new_addr + r->new_len;
+    v->flags |= VMA_SOFT_DIRTY;
     return map_locked(r->mm, v);
 }
 

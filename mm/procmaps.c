@@ -124,18 +124,28 @@ size_t mm_maps_text(struct mm *mm, u64 *pos, char *buf, size_t size)
 
 // ---- Who uses a page ---------------------------------------------------------------------------
 
-// Up to nr entries from addr on, empty ones where there is no table.
+// Up to nr entries from addr on, empty ones where there is no table. Each table is locked: while a
+// private copy takes an entry's place the entry is empty for a moment.
 static void ptes_read(struct mm *mm, vaddr_t addr, pte_t *out, unsigned nr)
 {
-    rcu_read_lock();
-    struct page *t = pt_find_leaf_rcu(mm, addr);
-    for (unsigned i = 0; i < nr; i++, addr += PAGE_SIZE) {
-        if (i && pt_index(addr, 0) == 0) {
-            t = pt_find_leaf_rcu(mm, addr);
+    while (nr) {
+        unsigned n = min(nr, PT_ENTRIES - pt_index(addr, 0));
+        rcu_read_lock();
+        struct page *t = pt_find_leaf_rcu(mm, addr);
+        if (t) {
+            spin_lock(&t->ptl);
         }
-        out[i] = t ? pte_read(table_slot(t, addr)) : pte_none();
+        for (unsigned i = 0; i < n; i++) {
+            out[i] = t ? pte_read(table_slot(t, addr) + i) : pte_none();
+        }
+        if (t) {
+            spin_unlock(&t->ptl);
+        }
+        rcu_read_unlock();
+        addr += n * PAGE_SIZE;
+        out += n;
+        nr -= n;
     }
-    rcu_read_unlock();
 }
 
 static bool page_is_file(const struct page *p)
@@ -200,7 +210,7 @@ static void smaps_add(struct smaps_sum *s, const struct vma *v, vaddr_t from)
         }
         ptes_read(v->mm, from, e, n);
         for (unsigned i = 0; i < n; i++, from += PAGE_SIZE) {
-            if (pte_is_present(e[i])) {
+            if (!pte_is_empty(e[i])) {
                 smaps_add_page(s, v, from, e[i]);
             }
         }
@@ -213,11 +223,11 @@ static size_t smaps_flags(const struct vma *v, char *buf, size_t size, size_t n)
     static const struct {
         u32 flag;
         char name[3];
-    } names[] = {{VMA_READ, "rd"},      {VMA_WRITE, "wr"},     {VMA_EXEC, "ex"},
-                 {VMA_SHARED, "sh"},    {VMA_MAYREAD, "mr"},   {VMA_MAYWRITE, "mw"},
-                 {VMA_MAYREAD, "me"},   {VMA_SHARED, "ms"},    {VMA_GROWSDOWN, "gd"},
-                 {VMA_LOCKED, "lo"},    {VMA_NORESERVE, "nr"}, {VMA_DONTFORK, "dc"},
-                 {VMA_WIPEONFORK, "wf"}};
+    } names[] = {{VMA_READ, "rd"},       {VMA_WRITE, "wr"},     {VMA_EXEC, "ex"},
+                 {VMA_SHARED, "sh"},     {VMA_MAYREAD, "mr"},   {VMA_MAYWRITE, "mw"},
+                 {VMA_MAYREAD, "me"},    {VMA_SHARED, "ms"},    {VMA_GROWSDOWN, "gd"},
+                 {VMA_LOCKED, "lo"},     {VMA_NORESERVE, "nr"}, {VMA_DONTFORK, "dc"},
+                 {VMA_WIPEONFORK, "wf"}, {VMA_SOFT_DIRTY, "sd"}};
     n += (size_t)snprintf(buf + n, size - n, "VmFlags: ");
     for (unsigned i = 0; i < array_size(names); i++) {
         if (v->flags & names[i].flag) {
@@ -318,27 +328,26 @@ size_t mm_smaps_rollup_text(struct mm *mm, char *buf, size_t size)
 
 // ---- pagemap ----------------------------------------------------------------------------------
 
-#define PM_EXCLUSIVE (1ull << 56)
-#define PM_FILE      (1ull << 61)
-#define PM_PRESENT   (1ull << 63)
-
-static u64 pagemap_entry(struct mm *mm, vaddr_t addr, pte_t e)
+static u64 pagemap_word(const struct vma *v, vaddr_t addr, pte_t e)
 {
+    bool soft_dirty = (v && (v->flags & VMA_SOFT_DIRTY)) || pte_is_soft_dirty(e);
+    u64 word = soft_dirty ? PAGEMAP_SOFT_DIRTY : 0;
+    if (pte_is_empty(e)) {
+        return word;
+    }
     const struct page *p = pte_table_page(e);
-    u64 word = PM_PRESENT | page_to_pfn(p);
+    word |= PAGEMAP_PRESENT | page_to_pfn(p);
     if (p == zero_page) {
-        return word | PM_FILE;
+        return word; // as on Linux, nobody's
     }
-    struct vma *v = vma_find(mm, addr);
-    if (page_is_file(p)) {
-        word |= PM_FILE;
-    }
-    return v && page_nr_mappers(v, addr, p) == 1 ? word | PM_EXCLUSIVE : word;
+    word |= page_is_file(p) ? PAGEMAP_FILE : 0;
+    return v && page_nr_mappers(v, addr, p) == 1 ? word | PAGEMAP_EXCLUSIVE : word;
 }
 
 int mm_pagemap(struct mm *mm, vaddr_t addr, u64 *out, unsigned nr)
 {
     pte_t e[PTES_AT_A_TIME];
+    struct vma *v = NULL;
     struct edit edit;
     int err = edit_begin(&edit, mm);
     if (err) {
@@ -348,7 +357,10 @@ int mm_pagemap(struct mm *mm, vaddr_t addr, u64 *out, unsigned nr)
         unsigned n = min(nr, PTES_AT_A_TIME);
         ptes_read(mm, addr, e, n);
         for (unsigned i = 0; i < n; i++, addr += PAGE_SIZE) {
-            *out++ = pte_is_present(e[i]) ? pagemap_entry(mm, addr, e[i]) : 0;
+            if (!v || v->end <= addr) {
+                v = vma_find_first(mm, addr);
+            }
+            *out++ = pagemap_word(v && v->start <= addr ? v : NULL, addr, e[i]);
         }
         nr -= n;
     }

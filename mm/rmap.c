@@ -142,7 +142,7 @@ unsigned rmap_nr_mappers(struct mapping *m, u64 index, const struct page *p)
         rcu_read_lock();
         struct page *t = pt_find_leaf_rcu(v->mm, start);
         pte_t e = t ? pte_read(table_slot(t, start)) : pte_none();
-        n += pte_is_present(e) && pte_table_page(e) == p;
+        n += !pte_is_empty(e) && pte_table_page(e) == p;
         rcu_read_unlock();
     }
     mutex_unlock(&m->i_mmap_lock);

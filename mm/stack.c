@@ -45,7 +45,8 @@ static bool stack_grow_locked(struct mm *mm, vaddr_t addr)
     s.end = v->start;
     s.start = addr;
     s.pgoff -= more;
-    return map_locked(mm, &s) == 0; // joined with v: same flags, adjoining offsets
+    s.flags |= VMA_SOFT_DIRTY;
+    return map_locked(mm, &s) == 0; // joined with v: adjoining offsets
 }
 
 bool stack_grow(struct mm *mm, vaddr_t addr)
@@ -69,7 +70,7 @@ int mm_map_stack(struct mm *mm, vaddr_t top, u64 initial_len)
     struct vma_spec s = {.start = top - page_align_up(initial_len),
                          .end = top,
                          .flags = VMA_READ | VMA_WRITE | VMA_MAYREAD | VMA_MAYWRITE |
-                                  VMA_GROWSDOWN | VMA_STACK};
+                                  VMA_GROWSDOWN | VMA_STACK | VMA_SOFT_DIRTY};
     struct edit e;
     s.pgoff = s.start >> PAGE_SHIFT;
     mm->stack_top = top;

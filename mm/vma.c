@@ -134,7 +134,8 @@ void vma_to_spec(const struct vma *v, struct vma_spec *out)
 
 bool vma_can_merge(const struct vma_spec *a, const struct vma_spec *b)
 {
-    return a->end == b->start && a->flags == b->flags && a->file == b->file && a->ops == b->ops &&
+    return a->end == b->start && !((a->flags ^ b->flags) & ~(u32)VMA_SOFT_DIRTY) &&
+           a->file == b->file && a->ops == b->ops &&
            a->pgoff + ((a->end - a->start) >> PAGE_SHIFT) == b->pgoff;
 }
 
@@ -229,6 +230,18 @@ int vma_plan_cut(struct edit *e, vaddr_t start, vaddr_t end)
     return 0;
 }
 
+// s, joined with n, which lies directly before (left) or after it.
+static void spec_join(struct vma_spec *s, const struct vma_spec *n, bool left)
+{
+    if (left) {
+        s->start = n->start;
+        s->pgoff = n->pgoff;
+    } else {
+        s->end = n->end;
+    }
+    s->flags |= n->flags & VMA_SOFT_DIRTY;
+}
+
 // A fresh remnant that ends (starts) at addr and can be joined is swallowed.
 static bool plan_swallow_remnant(struct edit *e, struct vma_spec *s, bool left)
 {
@@ -237,12 +250,7 @@ static bool plan_swallow_remnant(struct edit *e, struct vma_spec *s, bool left)
         struct vma_spec n;
         vma_to_spec(v, &n);
         if (left ? vma_can_merge(&n, s) : vma_can_merge(s, &n)) {
-            if (left) {
-                s->start = n.start;
-                s->pgoff = n.pgoff;
-            } else {
-                s->end = n.end;
-            }
+            spec_join(s, &n, left);
             vma_discard(v);
             e->nr_fresh--;
             return true;
@@ -262,13 +270,19 @@ static void plan_swallow_neighbour(struct edit *e, struct vma_spec *s, struct vm
     if (left ? !vma_can_merge(&n, s) : !vma_can_merge(s, &n)) {
         return;
     }
-    if (left) {
-        s->start = n.start;
-        s->pgoff = n.pgoff;
-    } else {
-        s->end = n.end;
-    }
+    spec_join(s, &n, left);
     plan_old(e, v);
+}
+
+int vma_plan_replace(struct edit *e, struct vma *v, u32 flags)
+{
+    struct vma_spec s;
+    vma_to_spec(v, &s);
+    s.flags = flags;
+    e->start = s.start;
+    e->end = s.end;
+    plan_old(e, v);
+    return plan_fresh(e, &s);
 }
 
 int vma_plan_add(struct edit *e, const struct vma_spec *what)

@@ -38,12 +38,15 @@ enum pte_prot {
 //   pte_t pte_at(pte_t, paddr_t);                    an entry made with address 0, and its address
 //   bool pte_is_empty(pte_t) pte_is_present(pte_t) pte_is_leaf(pte_t, level)  pte_same(a, b)
 //   bool pte_is_writable(pte_t), pte_is_exec(pte_t), pte_is_dirty(pte_t), pte_is_accessed(pte_t)
-//   pte_t pte_set_dirty(pte_t), pte_set_accessed(pte_t), pte_clear_write(pte_t)
+//   bool pte_is_soft_dirty(pte_t)                    not the MMU's bit: mm/clear_refs.c
+//   pte_t pte_set_dirty(pte_t)                       somebody writes: dirty and soft-dirty
+//   pte_t pte_set_soft_dirty(pte_t), pte_clear_soft_dirty(pte_t), pte_clear_accessed(pte_t)
+//   pte_t pte_set_accessed(pte_t), pte_clear_write(pte_t)
 //     the last and pte_is_writable also of a table entry: nothing below it can be written while
 //     that is clear, whatever the leaves say; pte_make_table makes one through which the leaves
 //     decide
 //   pte_t pte_move(pte_t, paddr_t);                  the same leaf, another page
-//   pte_t pte_set_prot(pte_t, unsigned prot);        keep address, accessed and dirty
+//   pte_t pte_set_prot(pte_t, unsigned prot);        keep address, accessed and both dirty bits
 //   paddr_t pte_paddr(pte_t);
 //   void *phys_to_virt(paddr_t); paddr_t virt_to_phys(const void *);   direct map and kernel image
 //   void mmu_flush_page(vaddr_t addr);               this CPU's TLB, current address space

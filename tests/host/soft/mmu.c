@@ -19,7 +19,7 @@
 
 static void slot_check(u64 v)
 {
-    u64 known = PTE_ADDR | (PTE_TABLE * 2 - 1);
+    u64 known = PTE_ADDR | (PTE_SOFT * 2 - 1);
     if ((v & ~known) || (v & PTE_ADDR) >> PAGE_SHIFT >= page_map_end) {
         panic("read as a page-table entry: %lx", (unsigned long)v);
     }

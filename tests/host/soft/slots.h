@@ -97,11 +97,12 @@ enum operation {
 void operate(unsigned me, struct slot *s);
 void slot_map(struct slot *s); // all of it, and its aliases
 
-// ---- All CPUs, in mm: first_touch.c, duels.c, forks.c, holds.c ----------------------------------
+// ---- All CPUs, in mm: first_touch.c, duels.c, forks.c, holds.c, clears.c ------------------------
 void run_first_touch(unsigned me, struct mm *mm, unsigned long rounds);
 void run_duels(unsigned me, struct mm *mm, unsigned long rounds);
 void run_forks(unsigned me, struct mm *mm, unsigned long sessions);
 void run_holds(unsigned me, struct mm *mm);
+void run_clears(unsigned me, struct mm *mm, unsigned long sessions);
 // What the knob "audit" says of a space in which nobody faults and nothing is wrong.
 #define AUDIT_QUIET "wrong 0\nstray_tables 0\nanon_off 0\nfile_off 0\ntables_off 0\n"
 

@@ -8,7 +8,7 @@
 // Any CPU may access any slot at any time. One CPU at a time changes a slot's mappings, one at a
 // time its file.
 //
-// Before that, first_touch.c, duels.c, forks.c and holds.c have their turns.
+// Before that, first_touch.c, duels.c, forks.c and holds.c have their turns; after it, clears.c.
 //
 // At the end mm/audit.c looks at all entries and counters; then everything is unmapped and nothing
 // may be left: frames, tables, VMAs, tree nodes, references on files.
@@ -286,8 +286,10 @@ static void run_scheme(unsigned me, const struct mm_scheme *with)
     start_clock(me, 20);
     run_forks(me, space[0], min(rounds / 32, 120ul));
     run_holds(me, space[0]);
-    start_clock(me, 50);
+    start_clock(me, 40);
     run(me);
+    start_clock(me, 10);
+    run_clears(me, space[0], min(rounds / 32, 120ul));
     mm_activate(NULL);
     soft_barrier();
     if (me == 0) {

@@ -39,6 +39,7 @@ struct pte_slot {
 #define PTE_DIRTY    (1ul << 6)
 #define PTE_LARGE    (1ul << 7) // above level 0: a leaf
 #define PTE_GLOBAL   (1ul << 8)
+#define PTE_SOFT     (1ul << 9) // soft-dirty: a bit that the MMU ignores
 #define PTE_NX       (1ul << 63)
 #define PTE_ADDR     0x000ffffffffff000ul
 
@@ -138,9 +139,25 @@ static inline bool pte_is_accessed(pte_t e)
 {
     return e.v & PTE_ACCESSED;
 }
+static inline bool pte_is_soft_dirty(pte_t e)
+{
+    return e.v & PTE_SOFT;
+}
 static inline pte_t pte_set_dirty(pte_t e)
 {
-    return (pte_t){e.v | PTE_DIRTY};
+    return (pte_t){e.v | PTE_DIRTY | PTE_SOFT};
+}
+static inline pte_t pte_set_soft_dirty(pte_t e)
+{
+    return (pte_t){e.v | PTE_SOFT};
+}
+static inline pte_t pte_clear_soft_dirty(pte_t e)
+{
+    return (pte_t){e.v & ~PTE_SOFT};
+}
+static inline pte_t pte_clear_accessed(pte_t e)
+{
+    return (pte_t){e.v & ~PTE_ACCESSED};
 }
 static inline pte_t pte_set_accessed(pte_t e)
 {
@@ -157,7 +174,7 @@ static inline pte_t pte_move(pte_t e, paddr_t pa)
 }
 static inline pte_t pte_set_prot(pte_t e, unsigned prot)
 {
-    u64 keep = PTE_ADDR | PTE_ACCESSED | PTE_DIRTY | PTE_LARGE;
+    u64 keep = PTE_ADDR | PTE_ACCESSED | PTE_DIRTY | PTE_SOFT | PTE_LARGE;
     return (pte_t){(e.v & keep) | pte_prot_bits(prot)};
 }
 static inline paddr_t pte_paddr(pte_t e)

@@ -25,6 +25,7 @@ struct pte_slot {
 #define PTE_ACCESSED (1ul << 4)
 #define PTE_DIRTY    (1ul << 5)
 #define PTE_TABLE    (1ul << 6)
+#define PTE_SOFT     (1ul << 7)
 #define PTE_ADDR     0x000000fffffff000ul
 
 static inline unsigned pt_index(vaddr_t addr, unsigned level)
@@ -99,9 +100,25 @@ static inline bool pte_is_accessed(pte_t e)
 {
     return e.v & PTE_ACCESSED;
 }
+static inline bool pte_is_soft_dirty(pte_t e)
+{
+    return e.v & PTE_SOFT;
+}
 static inline pte_t pte_set_dirty(pte_t e)
 {
-    return (pte_t){e.v | PTE_DIRTY};
+    return (pte_t){e.v | PTE_DIRTY | PTE_SOFT};
+}
+static inline pte_t pte_set_soft_dirty(pte_t e)
+{
+    return (pte_t){e.v | PTE_SOFT};
+}
+static inline pte_t pte_clear_soft_dirty(pte_t e)
+{
+    return (pte_t){e.v & ~PTE_SOFT};
+}
+static inline pte_t pte_clear_accessed(pte_t e)
+{
+    return (pte_t){e.v & ~PTE_ACCESSED};
 }
 static inline pte_t pte_set_accessed(pte_t e)
 {
@@ -117,7 +134,8 @@ static inline pte_t pte_move(pte_t e, paddr_t pa)
 }
 static inline pte_t pte_set_prot(pte_t e, unsigned prot)
 {
-    return (pte_t){(e.v & (PTE_ADDR | PTE_ACCESSED | PTE_DIRTY)) | pte_prot_bits(prot)};
+    u64 keep = PTE_ADDR | PTE_ACCESSED | PTE_DIRTY | PTE_SOFT;
+    return (pte_t){(e.v & keep) | pte_prot_bits(prot)};
 }
 static inline paddr_t pte_paddr(pte_t e)
 {

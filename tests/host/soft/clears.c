@@ -1,0 +1,219 @@
+// Stores while soft-dirty bits are cleared (mm/clear_refs.c). One CPU clears, looks at the words,
+// lets the others go on, looks again and then asks pagemap; the others store and load. A word that
+// differs between the looks was stored after the clearing, so its page must be soft-dirty. Pages
+// that nobody writes must not be. Contents are the only oracle: nobody waits for anybody.
+//
+// Between the looks rights come and go, and a fork shares the pages, so that the next store faults
+// in another way; mm/audit.c looks for entries that let stores pass.
+
+#include <filemap.h>
+#include <fs.h>
+#include <k/assert.h>
+#include <k/errno.h>
+#include <k/string.h>
+#include <mm.h>
+#include <page.h>
+#include <sched.h>
+#include <smp.h>
+#include <uapi/mman.h>
+#include "slots.h"
+
+#define AREA       (7ul << 32 | 256 * PAGE_SIZE)
+#define NR_PAGES   12u
+#define READ_PAGES 4u // the last of them are never written
+#define CLEARS     12u
+
+static struct mm *of;
+static struct inode inode;
+static struct file file;
+static atomic_bool over;
+static unsigned session;
+
+static int clears_read_page(struct mapping *m, struct page *page)
+{
+    (void)m;
+    memset(page_addr(page), 0, PAGE_SIZE);
+    cond_resched();
+    return 0;
+}
+
+static const struct mapping_ops clears_mapping_ops = {.read_page = clears_read_page};
+
+static int clears_file_mmap(struct file *f, const struct vma_ops **ops)
+{
+    (void)f;
+    *ops = &filemap_vma_ops;
+    return 0;
+}
+
+static const struct file_ops clears_file_ops = {.mmap = clears_file_mmap};
+
+static void file_create(void)
+{
+    file = (struct file){.ref = 1, .flags = 2}; // O_RDWR
+    file.ops = &clears_file_ops;
+    file.inode = &inode;
+    file.mapping = &inode.mapping;
+    mutex_init(&inode.lock, RANK_INODE);
+    mapping_init(&inode.mapping, &inode, &clears_mapping_ops);
+    store_relaxed(&inode.mapping.size_bytes, NR_PAGES * PAGE_SIZE);
+}
+
+noreturn_fn static void unseen(const char *what, unsigned page, u64 value)
+{
+    panic("soft-dirty, session %u: %s: page %u, %lx", session, what, page, (unsigned long)value);
+}
+
+static void must(const char *what, s64 err)
+{
+    if (err < 0) {
+        unseen(what, 0, (u64)err);
+    }
+}
+
+static vaddr_t word_addr(unsigned page, unsigned cpu)
+{
+    return AREA + page * PAGE_SIZE + cpu * 8;
+}
+
+// As the kernel stores for /proc/PID/mem.
+static int store_pinned(vaddr_t addr, u64 value)
+{
+    struct page *p;
+    int err = gup_page(of, addr, true, &p);
+    if (!err) {
+        soft_race_point("pinned");
+        store_relaxed((_Atomic u64 *)((char *)page_addr(p) + (addr & ~PAGE_MASK)), value);
+        page_put(p);
+    }
+    return err;
+}
+
+static void store_and_load(unsigned me)
+{
+    for (u64 n = 1; !load_seq(&over); n++) {
+        unsigned page = soft_below(NR_PAGES), how = soft_below(8);
+        bool read = page >= NR_PAGES - READ_PAGES || how < 2;
+        vaddr_t at = word_addr(page, me);
+        u64 value = n;
+        int err = read ? soft_load(at, &value) : how == 2 ? store_pinned(at, n) : soft_store(at, n);
+        if (err && err != -EACCES) {
+            unseen("an access fails", page, (u64)err);
+        }
+        host_progress();
+    }
+}
+
+static void look_at_all(u64 words[NR_PAGES][MAX_THREADS])
+{
+    for (unsigned p = 0; p < NR_PAGES; p++) {
+        for (unsigned c = 0; c < nr_cpus; c++) {
+            must("a read", soft_load(word_addr(p, c), &words[p][c]));
+        }
+    }
+}
+
+static void disturb(void)
+{
+    struct mm *child;
+    switch (soft_below(4)) {
+    case 0:
+        must("mprotect", mm_mprotect(of, AREA, NR_PAGES / 2 * PAGE_SIZE, PROT_READ));
+        must("mprotect", mm_mprotect(of, AREA, NR_PAGES / 2 * PAGE_SIZE, PROT_READ | PROT_WRITE));
+        break;
+    case 1:
+        must("fork", mm_fork(of, &child));
+        mm_put(child);
+        break;
+    default:
+        break;
+    }
+}
+
+static void compare(u64 before[NR_PAGES][MAX_THREADS], u64 after[NR_PAGES][MAX_THREADS])
+{
+    u64 map[NR_PAGES];
+    must("pagemap", mm_pagemap(of, AREA, map, NR_PAGES));
+    for (unsigned p = 0; p < NR_PAGES; p++) {
+        bool dirty = map[p] & PAGEMAP_SOFT_DIRTY;
+        if (!dirty && memcmp(before[p], after[p], nr_cpus * sizeof(u64)) != 0) {
+            unseen("a store went unseen", p, map[p]);
+        }
+        if (dirty && p >= NR_PAGES - READ_PAGES) {
+            unseen("a page that nobody wrote is soft-dirty", p, map[p]);
+        }
+    }
+}
+
+static void clear_and_compare(void)
+{
+    static u64 before[NR_PAGES][MAX_THREADS], after[NR_PAGES][MAX_THREADS];
+    char text[256];
+    for (unsigned i = 0; i < CLEARS; i++) {
+        if (soft_below(4) == 0) {
+            must("madvise", mm_madvise(of, AREA, NR_PAGES * PAGE_SIZE, MADV_DONTNEED));
+        }
+        must("clear_refs", mm_clear_refs(of, MM_CLEAR_SOFT_DIRTY));
+        look_at_all(before);
+        disturb();
+        for (unsigned turns = soft_below(30); turns; turns--) {
+            soft_wait();
+            soft_safe_point();
+        }
+        look_at_all(after);
+        compare(before, after);
+        host_progress();
+    }
+    soft_knob_read("audit", text, sizeof(text));
+    if (strncmp(text, "wrong 0\n", 8) != 0) {
+        panic("audit while soft-dirty bits are cleared:\n%s", text);
+    }
+}
+
+static void session_begin(void)
+{
+    static const unsigned flags[] = {MAP_PRIVATE | MAP_ANONYMOUS, MAP_PRIVATE, MAP_SHARED};
+    unsigned kind = session % array_size(flags);
+    must("mmap", mm_mmap(of, AREA, NR_PAGES * PAGE_SIZE, PROT_READ | PROT_WRITE,
+                         MAP_FIXED | flags[kind], kind ? &file : NULL, 0));
+    store_seq(&over, false);
+}
+
+void run_clears(unsigned me, struct mm *mm, unsigned long sessions)
+{
+    static bool stop;
+    if (nr_cpus < 2) {
+        return;
+    }
+    if (me == 0) {
+        of = mm;
+        file_create();
+    }
+    mm_activate(mm);
+    for (unsigned long n = 0; n < sessions; n++) {
+        soft_barrier();
+        if (me == 0) {
+            stop = host_time_is_up();
+            session = (unsigned)n;
+            session_begin();
+        }
+        soft_barrier();
+        if (stop) {
+            break;
+        }
+        if (me == n % nr_cpus) {
+            clear_and_compare();
+            store_seq(&over, true);
+        } else {
+            store_and_load(me);
+        }
+    }
+    soft_barrier();
+    if (me == 0) {
+        must("munmap", mm_munmap(mm, AREA, NR_PAGES * PAGE_SIZE));
+        soft_settle();
+        assert(load_acquire(&file.ref) == 1);
+        mapping_destroy(&inode.mapping);
+    }
+    soft_barrier();
+}
