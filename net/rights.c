@@ -15,9 +15,14 @@
 //
 // It is right because the picture stands still: messages get and lose files under rights_mutex,
 // and a candidate's file gets no new reference but out of a message. (A file loses references at
-// any time; then it is found next time.) The collector runs when a socket's file is released, and
-// before a message is made when twice as many sockets are in flight as the last time left there:
-// who makes circles only, and releases nothing, does not fill the memory with them.
+// any time; then it is found next time.)
+//
+// The collector looks at all sockets in flight, so it must not run for each event: a chain of ten
+// thousand sockets, each in a message to the next, is let go of one by one. It runs when a socket's
+// file is released, but with many in flight only every so many times (rights_released): a
+// release pays for a look at some RELEASE_PAYS sockets. And it runs before a message is made when
+// twice as many are in flight as the last time left there: who makes circles only, and releases
+// nothing, does not fill the memory with them.
 //
 // How many files may be under way is bounded for each user (unix(7), ETOOMANYREFS), because a
 // program can close its descriptors of them: RLIMIT_NOFILE alone would not bound it. A message may
@@ -28,11 +33,14 @@
 #include <proc.h>
 #include "usock.h"
 
+#define RELEASE_PAYS 64
+
 static struct mutex rights_mutex = MUTEX_INIT(rights_mutex, RANK_SLEEP_MISC);
 static struct list inflight = LIST_INIT(inflight); // [G] usock.flight_link
 static struct list users = LIST_INIT(users);       // [G] flight_user.link
 static atomic_uint nr_inflight;                    // [a] sockets in it, written under G
 static atomic_uint collect_at = 1000;              // [a] so many are worth a look
+static atomic_uint nr_released;                    // [a] sockets, since a release has collected
 
 void rights_lock(void)
 {
@@ -108,12 +116,23 @@ static struct rights *rights_alloc(unsigned nr)
     return r;
 }
 
+static void collect(void);
+
 // A hint, not a limit: two at once may both collect.
 static void collect_if_many(void)
 {
     if (load_relaxed(&nr_inflight) >= load_relaxed(&collect_at)) {
-        rights_collect();
+        collect();
         store_relaxed(&collect_at, 2 * load_relaxed(&nr_inflight) + 1000);
+    }
+}
+
+void rights_released(void)
+{
+    unsigned nr = load_relaxed(&nr_inflight);
+    if (nr && (fetch_add_relaxed(&nr_released, 1) + 1) * (u64)RELEASE_PAYS >= nr) {
+        store_relaxed(&nr_released, 0);
+        collect();
     }
 }
 
@@ -323,13 +342,10 @@ static void collect_locked(struct list *dead)
     }
 }
 
-void rights_collect(void)
+static void collect(void)
 {
     struct list dead;
     struct rights *r, *tmp;
-    if (load_relaxed(&nr_inflight) == 0) {
-        return;
-    }
     list_init(&dead);
     rights_lock();
     collect_locked(&dead);

@@ -177,7 +177,7 @@ static void usock_release(struct file *f)
 {
     struct usock *s = f->private;
     usock_abandon(s);
-    rights_collect();
+    rights_released();
 }
 
 int usock_shutdown(struct usock *s, int how)

@@ -29,21 +29,22 @@ void usock_list_remove(struct usock *s)
     spin_unlock(&list_lock);
 }
 
-// The first one behind this number, counted; NULL: there is none.
-static struct usock *usock_after(u64 number)
+// The first one behind this number, counted; NULL: there is none. at: where to begin, the caller's
+// reference to one not behind it, which is dropped; NULL: at the beginning.
+static struct usock *usock_after(struct usock *at, u64 number)
 {
-    struct usock *s, *found = NULL;
+    struct usock *found = NULL;
     spin_lock(&list_lock);
-    list_for_each_entry (s, &sockets, all_link) {
+    struct list *link = at ? &at->all_link : sockets.next;
+    for (; link != &sockets && !found; link = link->next) {
+        struct usock *s = list_entry(link, struct usock, all_link);
         int ref = s->number > number ? load_relaxed(&s->ref) : 0;
         while (ref && !atomic_compare_exchange_weak(&s->ref, &ref, ref + 1)) {
         }
-        if (ref) {
-            found = s;
-            break;
-        }
+        found = ref ? s : NULL;
     }
     spin_unlock(&list_lock);
+    usock_put(at);
     return found;
 }
 
@@ -83,18 +84,19 @@ static size_t usock_line(struct usock *s, char *buf)
 size_t usock_text(u64 *pos, char *buf, size_t size)
 {
     size_t n = 0;
-    struct usock *s;
+    struct usock *s = NULL;
     if (*pos == 0) {
         n = (size_t)snprintf(buf, size,
                              "Num       RefCount Protocol Flags    Type St Inode Path\n");
     }
-    while (size - n >= SOCKET_LINE && (s = usock_after(*pos)) != NULL) {
+    while (size - n >= SOCKET_LINE && (s = usock_after(s, *pos)) != NULL) {
         n += usock_line(s, buf + n);
         *pos = s->number;
-        usock_put(s);
+        cond_resched();
     }
     if (size - n >= SOCKET_LINE) {
         *pos = ~0ull;
     }
+    usock_put(s);
     return n;
 }
