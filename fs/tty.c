@@ -99,10 +99,13 @@ void tty_hangup(struct tty *t, bool leader_gone)
 int tty_open_file(struct tty *t, struct file *f, bool console)
 {
     struct tty_open *o = kmalloc(sizeof(*o), GFP_KERNEL);
-    int err = !o                            ? -ENOMEM
-              : load_acquire(&t->gone)      ? -EIO
-              : load_relaxed(&t->exclusive) ? -EBUSY
-                                            : 0;
+    int err = o ? 0 : -ENOMEM;
+    if (!err) {
+        mutex_lock(&t->in_lock);
+        err = load_acquire(&t->gone) ? -EIO : load_relaxed(&t->exclusive) ? -EBUSY : 0;
+        t->nr_open += !err;
+        mutex_unlock(&t->in_lock);
+    }
     if (err) {
         kfree(o);
         tty_put(t);
@@ -111,7 +114,6 @@ int tty_open_file(struct tty *t, struct file *f, bool console)
     *o = (struct tty_open){t, load_relaxed(&t->nr_hangups), console};
     f->private = o;
     f->ops = &tty_fops;
-    fetch_add_seq(&t->nr_open, 1);
     bool writer_only = (load_relaxed(&f->flags) & O_ACCMODE) == O_WRONLY;
     if (!console && !writer_only && !(load_relaxed(&f->flags) & O_NOCTTY)) {
         (void)job_tty_acquire(&t->job, false); // it need not be possible
@@ -123,11 +125,14 @@ static void tty_release(struct file *f)
 {
     struct tty_open *o = f->private;
     struct tty *t = o->tty;
-    if (atomic_fetch_sub(&t->nr_open, 1) == 1) {
-        store_relaxed(&t->exclusive, false);
-        if (t->drv->last_close) {
-            t->drv->last_close(t);
-        }
+    mutex_lock(&t->in_lock);
+    bool last = --t->nr_open == 0;
+    if (last) {
+        store_relaxed(&t->exclusive, false); // not what the next to open it then sets
+    }
+    mutex_unlock(&t->in_lock);
+    if (last && t->drv->last_close) {
+        t->drv->last_close(t);
     }
     kfree(o);
     tty_put(t);

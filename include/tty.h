@@ -36,10 +36,10 @@ struct tty {
     struct job_tty job;
     const struct tty_driver *drv; // [I]
     atomic_int ref;               // [a] files, the device's own use, job_tty_current's
-    atomic_int nr_open;           // [a] files
+    int nr_open;                  // [n] files
     atomic_uint nr_hangups;       // [a] a file opened before the last one is dead
     atomic_bool gone;             // [a] the other end is closed for good (a pty)
-    atomic_bool exclusive;        // [a] TIOCEXCL
+    atomic_bool exclusive;        // [a] TIOCEXCL; the last close takes it back, under n
 
     struct mutex in_lock;        // RANK_TTY_IN
     struct uapi_termios termios; // [n,o]

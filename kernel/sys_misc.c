@@ -95,14 +95,19 @@ s64 sys_getrandom(const u64 *a)
 // --- Limits --------------------------------------------------------------------------------------
 
 // CAP_SYS_RESOURCE: raise hard limits, and touch those of anybody; getrlimit(2). Else all the
-// target's numbers must be the caller's real ones. A look: both may change any time.
-static bool may_limit(const struct process *p)
+// target's numbers must be the caller's real ones. A look: both may change any time, but each as a
+// whole.
+static bool may_limit(struct process *p)
 {
-    const struct creds *me = &current_process()->cred, *c = &p->cred;
+    struct creds me = creds_now();
+    const struct creds *c = &p->cred;
+    bool same;
 
-    return p == current_process() || current_has_cap(CAP_SYS_RESOURCE) ||
-           (c->uid == me->uid && c->euid == me->uid && c->suid == me->uid && c->gid == me->gid &&
-            c->egid == me->gid && c->sgid == me->gid);
+    spin_lock(&p->lock);
+    same = c->uid == me.uid && c->euid == me.uid && c->suid == me.uid && c->gid == me.gid &&
+           c->egid == me.gid && c->sgid == me.gid;
+    spin_unlock(&p->lock);
+    return same || p == current_process() || current_has_cap(CAP_SYS_RESOURCE);
 }
 
 // What user mode asked for in *from (NULL: nothing) is set, and the value before stored in *old.
