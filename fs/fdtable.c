@@ -85,6 +85,19 @@ struct files *files_get(struct files *t)
     return t;
 }
 
+// What a copy needs: one descriptor may have been high once, and there may be many copies.
+static unsigned size_in_use_locked(struct fdarray *a)
+{
+    unsigned end = a->size, size = FDS_FIRST;
+    while (end && !load_relaxed(&a->file[end - 1])) {
+        end--;
+    }
+    while (size < end) {
+        size *= 2;
+    }
+    return size;
+}
+
 int files_copy(struct files *from, struct files **out)
 {
     struct fdarray *a, *b;
@@ -93,7 +106,7 @@ int files_copy(struct files *from, struct files **out)
 
     mutex_lock(&from->lock);
     a = load_relaxed(&from->array);
-    size = a->size;
+    size = size_in_use_locked(a);
     t = files_create_sized(size);
     if (t) {
         b = load_relaxed(&t->array);
@@ -102,6 +115,7 @@ int files_copy(struct files *from, struct files **out)
             if (f) {
                 store_relaxed(&b->file[i], file_get(f));
             }
+            cond_resched();
         }
         memcpy(t->cloexec, from->cloexec, size / 8);
         // first_free stays 0: what is reserved there is free here
@@ -404,6 +418,7 @@ void files_close_on_exec(struct files *t)
             return;
         }
         fd_file_put(t, f);
+        cond_resched();
     }
 }
 

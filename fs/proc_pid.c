@@ -200,6 +200,7 @@ static bool number_emit(struct inode *dir, u64 *pos, struct dirent_sink *sink, s
         return false;
     }
     *pos = (u64)number + 3;
+    cond_resched();
     return true;
 }
 

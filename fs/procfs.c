@@ -115,6 +115,7 @@ static void proc_root_readdir(struct inode *dir, u64 *pos, struct dirent_sink *s
             return;
         }
         *pos = cookie;
+        cond_resched();
     }
 }
 

@@ -152,6 +152,7 @@ struct process {
 
     struct spinlock lock;                    // RANK_SIGNAL
     struct list threads;                     // [P] task_ext.proc_link, the oldest first
+    bool tids_mixed;                         // [P] a younger one has had a smaller number
     unsigned nr_threads;                     // [P]
     unsigned nr_live;                        // [P] threads that still use what is owned below
     bool leader_left;                        // [P] the first thread has ended, exit_status is its

@@ -217,7 +217,7 @@ void family_thread_left_locked(struct process *p, s32 tid)
     }
 }
 
-static void child_give_away_locked(struct process *c, struct process *from, struct process *to)
+static void child_give_away_locked(struct process *c, struct process *to)
 {
     struct sigqueue *none = NULL;
     bool stray = to->is_program && !to->subreaper; // as a subreaper it knows of them
@@ -232,7 +232,6 @@ static void child_give_away_locked(struct process *c, struct process *from, stru
     spin_unlock(&c->lock);
     c->stray = stray;
     if (!c->zombie) {
-        jobctl_ended_locked(c, from);
         return;
     }
     if (stray) {
@@ -247,10 +246,12 @@ static void child_give_away_locked(struct process *c, struct process *from, stru
 static void orphans_locked(struct process *p)
 {
     struct process *to = reaper_locked(p), *c, *tmp;
+    struct list *before = to->children.prev;
 
     list_for_each_entry_safe (c, tmp, &p->children, sibling) {
-        child_give_away_locked(c, p, to);
+        child_give_away_locked(c, to);
     }
+    jobctl_orphans_locked(to, before, p);
 }
 
 void family_process_ended_locked(struct process *p, struct sigqueue **q)

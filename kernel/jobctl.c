@@ -228,6 +228,23 @@ void jobctl_ended_locked(struct process *p, struct process *parent)
     }
 }
 
+// Each group once: it may have as many members as there are children.
+void jobctl_orphans_locked(struct process *to, const struct list *before, struct process *parent)
+{
+    static u64 looks; // [H]
+    const struct list *link;
+
+    looks++;
+    for (link = before->next; link != &to->children; link = link->next) {
+        struct process *c = list_entry(link, struct process, sibling);
+
+        if (!c->zombie && c->pgrp->look != looks) {
+            c->pgrp->look = looks;
+            jobctl_ended_locked(c, parent);
+        }
+    }
+}
+
 // --- The calls -----------------------------------------------------------------------------------
 
 // pid 0: the caller. NULL: no such process (a zombie is one).

@@ -20,6 +20,7 @@ struct pgrp {
     struct session *session; // [I] counted
     struct list members;     // [H] process.pgrp_link
     struct list hash_link;   // [H]
+    u64 look;                // [H] of jobctl_orphans_locked, the last that met it
 };
 
 void pgrp_put_locked(struct pgrp *g);

@@ -238,15 +238,21 @@ bool task_look(struct process *p, s32 tid, struct task_look *out)
 s32 process_next_tid(struct process *p, s32 after)
 {
     struct task_ext *t;
+    struct list *link;
     s32 best = 0;
 
+    spin_lock(&proc_table_lock);
     spin_lock(&p->lock);
-    list_for_each_entry (t, &p->threads, proc_link) {
+    t = task_find_locked(after); // it may have gone
+    link = t && t->proc == p && !p->tids_mixed ? t->proc_link.next : p->threads.next;
+    for (; link != &p->threads && !(best && !p->tids_mixed); link = link->next) {
+        t = list_entry(link, struct task_ext, proc_link);
         if (t->tid > after && (!best || t->tid < best)) {
             best = t->tid;
         }
     }
     spin_unlock(&p->lock);
+    spin_unlock(&proc_table_lock);
     return best;
 }
 

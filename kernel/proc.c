@@ -31,7 +31,8 @@ struct spinlock proc_table_lock = SPINLOCK_INIT(RANK_PROC);
 struct process *proc_init_process;
 static struct list tid_hash[NUMBER_BUCKETS];         // [H] task_ext.hash_link
 static struct list pid_hash[NUMBER_BUCKETS];         // [H] process.hash_link
-static struct list processes = LIST_INIT(processes); // [H] process.all_link
+static struct list processes = LIST_INIT(processes); // [H] process.all_link, by pid
+static struct list *newest = &processes;             // [H] the last one put there
 static unsigned nr_processes, nr_tasks;              // [H] zombies are among the processes
 static u64 nr_started;                               // [H] threads, since boot
 static s32 last_number;                              // [H]
@@ -192,16 +193,16 @@ struct process *process_get_by_tid(s32 tid)
 s32 process_next_pid(s32 after)
 {
     struct process *p;
-    s32 best = 0;
+    s32 next;
 
     spin_lock(&proc_table_lock);
-    list_for_each_entry (p, &processes, all_link) {
-        if (p->pid > after && (!best || p->pid < best)) {
-            best = p->pid;
-        }
-    }
+    p = process_find_locked(after); // it may have gone
+    do {
+        p = process_next_locked(p);
+    } while (p && p->pid <= after);
+    next = p ? p->pid : 0;
     spin_unlock(&proc_table_lock);
-    return best;
+    return next;
 }
 
 s32 process_last_number(void)
@@ -348,6 +349,8 @@ static void task_add_locked(struct task_ext *task)
     struct process *p = task->proc;
 
     list_add_tail(tid_bucket(task->tid), &task->hash_link);
+    p->tids_mixed |= !list_empty(&p->threads) &&
+                     list_entry(p->threads.prev, struct task_ext, proc_link)->tid > task->tid;
     list_add_tail(&p->threads, &task->proc_link);
     p->nr_threads++;
     p->nr_live++;
@@ -372,6 +375,22 @@ int task_publish(struct task_ext *task)
     return err;
 }
 
+// Into the list, which is in the order of numbers. They are given in that order, so the place is
+// behind the one put there last, but when they begin again.
+static void process_list_locked(struct process *p)
+{
+    struct list *at = newest;
+
+    while (at != &processes && list_entry(at, struct process, all_link)->pid > p->pid) {
+        at = at->prev;
+    }
+    while (at->next != &processes && list_entry(at->next, struct process, all_link)->pid < p->pid) {
+        at = at->next;
+    }
+    list_insert_between(&p->all_link, at, at->next);
+    newest = &p->all_link;
+}
+
 int process_publish(struct task_ext *task, bool sibling, u64 multi_seq)
 {
     struct process *p = task->proc, *self = current_process();
@@ -388,7 +407,7 @@ int process_publish(struct task_ext *task, bool sibling, u64 multi_seq)
     }
     p->pid = task->tid;
     process_get(p); // the tables' reference, until it is reaped
-    list_add_tail(&processes, &p->all_link);
+    process_list_locked(p);
     list_add_tail(&pid_hash[(u32)p->pid % NUMBER_BUCKETS], &p->hash_link);
     nr_processes++;
     if (self) {
@@ -417,6 +436,7 @@ u64 process_multi_seq(struct process *p)
 
 void process_remove_locked(struct process *p)
 {
+    newest = newest == &p->all_link ? newest->prev : newest;
     list_del(&p->all_link);
     list_del(&p->hash_link);
     nr_processes--;

@@ -7,7 +7,7 @@
 struct sigqueue;
 struct utimer;
 
-#define NUMBER_BUCKETS 256
+#define NUMBER_BUCKETS 1024
 
 // The table lock, letter H: processes, threads, groups, sessions by number, and the family tree.
 extern struct spinlock proc_table_lock; // RANK_PROC
@@ -84,6 +84,8 @@ void jobctl_leave_locked(struct process *p);                          // reaped
 // p has ended or lost its parent: groups that are orphaned by that and have stopped members are
 // sent SIGHUP and SIGCONT. parent: what p's parent was.
 void jobctl_ended_locked(struct process *p, struct process *parent);
+// The same for the groups of the children of `to` that come behind this link, which were parent's.
+void jobctl_orphans_locked(struct process *to, const struct list *before, struct process *parent);
 bool jobctl_orphaned_locked(struct process *p); // is p's group orphaned?
 bool jobctl_orphaned(struct process *p);        // the same, taking the lock
 // The last thread of the current process ends. If it led its session, that loses its terminal. No
