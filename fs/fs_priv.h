@@ -251,6 +251,7 @@ struct inode *fifo_new(struct super *sb, u32 mode); // a named one; NULL: no mem
 
 // --- text.c: files with generated text ---
 struct text_ops {
+    int (*may_open)(const struct inode *); // 0 or errno; NULL: the mode says all
     // Append text from *pos (0 at first) on, as much as fits; advance *pos, ~0 at the end.
     size_t (*chunk)(struct inode *, u64 *pos, char *buf, size_t size);
     int (*store)(struct inode *, const char *text); // NULL: read only

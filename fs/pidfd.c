@@ -127,10 +127,10 @@ s64 sys_pidfd_getfd(const u64 *a)
     if (err) {
         return err;
     }
-    t = process_get_files(p);
+    err = creds_get_files(p, &t);
     process_put(p);
-    if (!t) {
-        return -ESRCH;
+    if (err) {
+        return err;
     }
     if ((int)a[1] < 0 || files_next(t, (int)a[1], &f) != (int)a[1]) {
         err = -EBADF;

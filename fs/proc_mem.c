@@ -1,7 +1,10 @@
 // /proc/PID/mem, pagemap and clear_refs: an address space as a file.
 //
-// Each call looks the process up anew, so an open file keeps nobody's memory; after execve it shows
-// the new program's. (Linux goes on with the old address space, which is empty by then.)
+// Each call looks the process up anew, so an open file keeps nobody's memory. After execve it shows
+// nothing any more, as on Linux, where it goes on with the old address space, which is empty by
+// then: who may write to a program's memory must not do so to that of the next one, which may have
+// more rights than both. f->private remembers which program it was, and
+// SHOWS_FRAMES.
 #include <arch/uaccess.h>
 #include <k/printk.h>
 #include <k/string.h>
@@ -35,9 +38,38 @@ static ssize_t mem_move(struct mm *mm, char *page, char *user, vaddr_t at, size_
     return left < n ? (ssize_t)(n - left) : -EFAULT;
 }
 
-static ssize_t mem_io(struct file *f, char *user, size_t n, u64 *pos, bool write)
+static u64 program_number(const struct inode *i)
+{
+    struct process *p = pid_process(i);
+    u64 n = p ? load_acquire(&p->nr_programs) : 0; /* pairs with exec_commit */
+    if (p) {
+        process_put(p);
+    }
+    return n;
+}
+
+#define SHOWS_FRAMES 1u // pagemap
+
+static int mem_open(struct inode *i, struct file *f)
+{
+    f->private = (void *)(uintptr_t)(program_number(i) << 1);
+    return pid_may_look(i);
+}
+
+// The memory the file was opened for. The number changes before the memory does.
+static struct mm *file_mm(const struct file *f)
 {
     struct mm *mm = pid_mm(f->inode);
+    if (mm && program_number(f->inode) != (u64)(uintptr_t)f->private >> 1) {
+        mm_put(mm);
+        mm = NULL;
+    }
+    return mm;
+}
+
+static ssize_t mem_io(struct file *f, char *user, size_t n, u64 *pos, bool write)
+{
+    struct mm *mm = file_mm(f);
     char *page = mm ? kmalloc(PAGE_SIZE, GFP_KERNEL) : NULL;
     size_t done = 0;
     ssize_t r = mm ? page ? 0 : -ENOMEM : 0; // of a process without memory nothing is read
@@ -71,7 +103,7 @@ static ssize_t mem_write(struct file *f, const void *user, size_t n, u64 *pos)
     return mem_io(f, (char *)(uintptr_t)user, n, pos, true);
 }
 
-static const struct file_ops mem_fops = {.read = mem_read, .write = mem_write};
+static const struct file_ops mem_fops = {.read = mem_read, .write = mem_write, .open = mem_open};
 
 // ---- pagemap ----------------------------------------------------------------------------------
 
@@ -79,10 +111,10 @@ static const struct file_ops mem_fops = {.read = mem_read, .write = mem_write};
 // CAP_SYS_ADMIN. Like Linux, by who has opened it.
 static int pagemap_open(struct inode *i, struct file *f)
 {
-    static char shows_frames;
-    (void)i;
-    f->private = current_has_cap(CAP_SYS_ADMIN) ? &shows_frames : NULL;
-    return 0;
+    int err = mem_open(i, f);
+    u64 shows = current_has_cap(CAP_SYS_ADMIN) ? SHOWS_FRAMES : 0;
+    f->private = (void *)((uintptr_t)f->private | shows);
+    return err;
 }
 
 static void words_hide_frames(u64 *words, u64 nr)
@@ -100,7 +132,7 @@ static ssize_t pagemap_read(struct file *f, void *user, size_t n, u64 *pos)
     if ((*pos | n) % sizeof(words[0])) {
         return -EINVAL;
     }
-    struct mm *mm = pid_mm(f->inode);
+    struct mm *mm = file_mm(f);
     while (mm && done < n && !(done && thread_signal_pending())) {
         u64 page = *pos / sizeof(words[0]);
         u64 room = page < USER_END >> PAGE_SHIFT ? (USER_END >> PAGE_SHIFT) - page : 0;
@@ -110,7 +142,7 @@ static ssize_t pagemap_read(struct file *f, void *user, size_t n, u64 *pos)
         if (err || !nr) {
             break;
         }
-        if (!f->private) {
+        if (!((uintptr_t)f->private & SHOWS_FRAMES)) {
             words_hide_frames(words, nr);
         }
         if (arch_copy_to_user((char *)user + done, words, nr * sizeof(words[0]))) {

@@ -77,24 +77,28 @@ static int file_follow(struct file *f, struct inode **out, struct file **via)
 
 static ssize_t exe_readlink(struct inode *link, char *buf, size_t size)
 {
-    return file_readlink(exe_file(link), buf, size);
+    int err = pid_may_look(link);
+    return err ? err : file_readlink(exe_file(link), buf, size);
 }
 
 static int exe_follow(struct inode *link, struct inode **out, struct file **via)
 {
-    return file_follow(exe_file(link), out, via);
+    int err = pid_may_look(link);
+    return err ? err : file_follow(exe_file(link), out, via);
 }
 
 static const struct inode_ops exe_ops = {.readlink = exe_readlink, .follow = exe_follow};
 
 static ssize_t fd_readlink(struct inode *link, char *buf, size_t size)
 {
-    return file_readlink(fd_file(link), buf, size);
+    int err = pid_may_look(link);
+    return err ? err : file_readlink(fd_file(link), buf, size);
 }
 
 static int fd_follow(struct inode *link, struct inode **out, struct file **via)
 {
-    return file_follow(fd_file(link), out, via);
+    int err = pid_may_look(link);
+    return err ? err : file_follow(fd_file(link), out, via);
 }
 
 static const struct inode_ops fd_link_ops = {.readlink = fd_readlink, .follow = fd_follow};
@@ -102,11 +106,12 @@ static const struct inode_ops fd_link_ops = {.readlink = fd_readlink, .follow = 
 static int dir_look(struct inode *link, bool root, struct inode **out)
 {
     struct process *p = pid_process(link);
-    *out = p ? process_get_dir(p, root) : NULL;
+    int err = p ? process_may_look(p) : -ENOENT;
+    *out = err ? NULL : process_get_dir(p, root);
     if (p) {
         process_put(p);
     }
-    return *out ? 0 : -ENOENT;
+    return err ? err : *out ? 0 : -ENOENT;
 }
 
 // Links with a follow are read by readlink(2) alone, without the lock of the namespace.
@@ -159,6 +164,28 @@ static const struct inode_ops root_ops = {.readlink = root_readlink, .follow = r
 
 // ---- Making inodes ------------------------------------------------------------------------------
 
+// Whose it is: the process's, or root's, if the process is not to be looked into and the inode says
+// more than that it is there. These inodes are made for one look-up, so a process that looks at
+// itself finds them its own: what it may do with them does not depend on its being dumpable.
+static struct inode *pid_owned(struct inode *i, const struct inode *dir)
+{
+    struct process *p = i ? pid_process(dir) : NULL;
+    if (!p) {
+        return i;
+    }
+    if (p == current_process()) {
+        inode_set_owner(i, NULL);
+    } else {
+        spin_lock(&p->lock);
+        bool open = p->flags.dumpable == 1 || i->mode == (S_IFDIR | 0555);
+        i->uid = open ? p->cred.euid : 0;
+        i->gid = open ? p->cred.egid : 0;
+        spin_unlock(&p->lock);
+    }
+    process_put(p);
+    return i;
+}
+
 static struct inode *link_new(struct inode *dir, const struct inode_ops *ops, u32 mode, u64 number)
 {
     struct inode *i = inode_new(dir->sb, S_IFLNK | mode);
@@ -167,14 +194,14 @@ static struct inode *link_new(struct inode *dir, const struct inode_ops *ops, u3
         i->data = dir->data;
         i->rdev = number;
     }
-    return i;
+    return pid_owned(i, dir);
 }
 
 // A directory inode with a parent and a name.
 static struct inode *dir_new(struct inode *parent, const char *name, u64 data,
-                             const struct inode_ops *ops)
+                             const struct inode_ops *ops, u32 mode)
 {
-    struct inode *i = inode_new(parent->sb, S_IFDIR | 0555);
+    struct inode *i = inode_new(parent->sb, S_IFDIR | mode);
     char *copy = kmalloc(strlen(name) + 1, GFP_KERNEL);
     if (!i || !copy) {
         inode_put(i);
@@ -188,7 +215,7 @@ static struct inode *dir_new(struct inode *parent, const char *name, u64 data,
     i->fops = &dir_fops;
     i->data = data;
     store_relaxed(&i->nlink, 2);
-    return i;
+    return pid_owned(i, i);
 }
 
 // Numbers as names of a directory; cookies are number + 3.
@@ -259,7 +286,7 @@ static int fd_lookup(struct inode *dir, const char *name, bool info, struct inod
     }
     file_put_later(f); // the namespace is locked
     if (info) {
-        *out = text_new(dir->sb, 0400, &fdinfo_ops, dir->data);
+        *out = pid_owned(text_new(dir->sb, 0400, &fdinfo_ops, dir->data), dir);
         if (*out) {
             (*out)->rdev = (u64)fd;
         }
@@ -328,7 +355,7 @@ static int task_dir_lookup(struct inode *dir, const char *name, struct inode **o
     if (!found) {
         return -ENOENT;
     }
-    *out = dir_new(dir, name, pid_data(pid_of(dir), tid), &pid_dir_ops);
+    *out = dir_new(dir, name, pid_data(pid_of(dir), tid), &pid_dir_ops, 0555);
     return *out ? 0 : -ENOMEM;
 }
 
@@ -447,10 +474,14 @@ static const struct pid_other {
     bool process_only;
     const struct inode_ops *ops;
 } others[] = {
-    {"exe", S_IFLNK | 0777, false, &exe_ops},    {"cwd", S_IFLNK | 0777, false, &cwd_ops},
-    {"root", S_IFLNK | 0777, false, &root_ops},  {"fd", S_IFDIR, false, &fd_dir_ops},
-    {"fdinfo", S_IFDIR, false, &fdinfo_dir_ops}, {"task", S_IFDIR, true, &task_dir_ops},
-    {"ns", S_IFDIR, false, &ns_dir_ops},         {"net", S_IFDIR, false, &net_dir_ops},
+    {"exe", S_IFLNK | 0777, false, &exe_ops},
+    {"cwd", S_IFLNK | 0777, false, &cwd_ops},
+    {"root", S_IFLNK | 0777, false, &root_ops},
+    {"fd", S_IFDIR | 0500, false, &fd_dir_ops},
+    {"fdinfo", S_IFDIR | 0500, false, &fdinfo_dir_ops},
+    {"task", S_IFDIR | 0555, true, &task_dir_ops},
+    {"ns", S_IFDIR | 0511, false, &ns_dir_ops},
+    {"net", S_IFDIR | 0555, false, &net_dir_ops},
 };
 
 static const struct pid_file *pid_file(unsigned n)
@@ -468,14 +499,14 @@ static const struct pid_file *pid_file(unsigned n)
 static struct inode *pid_file_new(struct inode *dir, const struct pid_file *f)
 {
     if (!f->fops) {
-        return text_new(dir->sb, f->mode, &f->text, dir->data);
+        return pid_owned(text_new(dir->sb, f->mode, &f->text, dir->data), dir);
     }
     struct inode *i = inode_new(dir->sb, S_IFREG | f->mode);
     if (i) {
         i->fops = f->fops;
         i->data = dir->data;
     }
-    return i;
+    return pid_owned(i, dir);
 }
 
 static int pid_dir_lookup(struct inode *dir, const char *name, struct inode **out)
@@ -492,7 +523,7 @@ static int pid_dir_lookup(struct inode *dir, const char *name, struct inode **ou
         const struct pid_other *o = &others[n];
         if (strcmp(name, o->name) == 0 && !(task && o->process_only)) {
             *out = S_ISLNK(o->mode) ? link_new(dir, o->ops, o->mode & 07777, 0)
-                                    : dir_new(dir, name, dir->data, o->ops);
+                                    : dir_new(dir, name, dir->data, o->ops, o->mode & 07777);
             return *out ? 0 : -ENOMEM;
         }
     }
@@ -528,6 +559,6 @@ int proc_pid_lookup(struct inode *root, const char *name, struct inode **out)
         return -ENOENT;
     }
     process_put(p);
-    *out = dir_new(root, name, pid_data(pid, 0), &pid_dir_ops);
+    *out = dir_new(root, name, pid_data(pid, 0), &pid_dir_ops, 0555);
     return *out ? 0 : -ENOMEM;
 }

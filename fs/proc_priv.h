@@ -18,9 +18,11 @@ static inline s32 tid_of(const struct inode *i)
 {
     return (s32)(u32)i->data;
 }
-// The process, counted, and its address space, with a use more (mm_put); NULL: gone.
+// The process, counted; NULL: gone. Its address space, with a use more (mm_put); NULL: gone, or not
+// for who asks. May the current process look into it: 0 (or it is gone), -EACCES.
 struct process *pid_process(const struct inode *i);
 struct mm *pid_mm(const struct inode *i);
+int pid_may_look(const struct inode *i);
 
 // A file below /proc/PID (proc_text.c, proc_mem.c): made by text, or by fops.
 struct pid_file {

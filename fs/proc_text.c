@@ -24,11 +24,24 @@ struct process *pid_process(const struct inode *i)
 struct mm *pid_mm(const struct inode *i)
 {
     struct process *p = pid_process(i);
-    struct mm *mm = p ? process_get_mm(p) : NULL;
+    struct mm *mm = NULL;
+    if (p && process_get_mm_for_file(p, &mm)) {
+        mm = NULL;
+    }
     if (p) {
         process_put(p);
     }
     return mm;
+}
+
+int pid_may_look(const struct inode *i)
+{
+    struct process *p = pid_process(i);
+    int err = p ? process_may_look(p) : 0;
+    if (p) {
+        process_put(p);
+    }
+    return err;
 }
 
 // ---- Memory -----------------------------------------------------------------------------------
@@ -83,7 +96,7 @@ static size_t faultline_chunk(struct inode *i, u64 *pos, char *buf, size_t size)
 static size_t strings_chunk(struct inode *i, bool env, u64 *pos, char *buf, size_t size)
 {
     struct process *p = pid_process(i);
-    struct mm *mm = p ? process_get_mm(p) : NULL;
+    struct mm *mm = !p ? NULL : env ? pid_mm(i) : process_get_mm(p);
     struct process_look l;
     size_t got = 0, n = 0;
     u64 len = 0;
@@ -141,7 +154,7 @@ static size_t auxv_text(struct mm *mm, vaddr_t at, char *buf, size_t size)
 static size_t auxv_chunk(struct inode *i, u64 *pos, char *buf, size_t size)
 {
     struct process *p = pid_process(i);
-    struct mm *mm = p ? process_get_mm(p) : NULL;
+    struct mm *mm = p ? pid_mm(i) : NULL;
     struct process_look l;
     size_t n = 0;
     *pos = ~0ull;
@@ -539,12 +552,12 @@ static size_t mountinfo_chunk(struct inode *i, u64 *pos, char *buf, size_t size)
 }
 
 static const struct pid_file files[] = {
-    {"maps", 0444, .text = {.chunk = maps_chunk}},
-    {"smaps", 0444, .text = {.chunk = smaps_chunk}},
-    {"smaps_rollup", 0444, .text = {.chunk = rollup_chunk}},
+    {"maps", 0444, .text = {.may_open = pid_may_look, .chunk = maps_chunk}},
+    {"smaps", 0444, .text = {.may_open = pid_may_look, .chunk = smaps_chunk}},
+    {"smaps_rollup", 0444, .text = {.may_open = pid_may_look, .chunk = rollup_chunk}},
     {"cmdline", 0444, .text = {.chunk = cmdline_chunk}},
-    {"environ", 0400, .text = {.chunk = environ_chunk}},
-    {"auxv", 0400, .text = {.chunk = auxv_chunk}},
+    {"environ", 0400, .text = {.may_open = pid_may_look, .chunk = environ_chunk}},
+    {"auxv", 0400, .text = {.may_open = pid_may_look, .chunk = auxv_chunk}},
     {"comm", 0644, .text = {.chunk = comm_chunk, .store = comm_store}},
     {"status", 0444, .text = {.chunk = status_chunk}},
     {"stat", 0444, .text = {.chunk = stat_chunk}},
@@ -557,7 +570,7 @@ static const struct pid_file files[] = {
     {"uid_map", 0444, .text = {.chunk = id_map_chunk}},
     {"gid_map", 0444, .text = {.chunk = id_map_chunk}},
     {"mounts", 0444, .text = {.chunk = mounts_chunk}},
-    {"faultline", 0444, .text = {.chunk = faultline_chunk}},
+    {"faultline", 0444, .text = {.may_open = pid_may_look, .chunk = faultline_chunk}},
     {"faultline_strace", 0644, .process_only = true,
      .text = {.chunk = strace_chunk, .store = strace_store}},
     {"mountinfo", 0444, .text = {.chunk = mountinfo_chunk}},

@@ -39,6 +39,10 @@ static int text_open(struct inode *i, struct file *f)
     if ((load_relaxed(&f->flags) & O_ACCMODE) != O_RDONLY && !ops->store) {
         return -EACCES;
     }
+    int err = ops->may_open ? ops->may_open(i) : 0;
+    if (err) {
+        return err;
+    }
     struct text_file *t = kmalloc(sizeof(*t), GFP_KERNEL);
     if (!t) {
         return -ENOMEM;

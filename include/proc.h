@@ -182,6 +182,7 @@ struct process {
                        // from it, and the orphans it gets are reaped by the kernel
     struct creds cred; // [P]
     struct proc_flags flags;   // [P]
+    atomic_ulong nr_programs;  // [a] counts execve; written under P before mm
     atomic_bool strace;        // [a] see strace.h; a child has its parent's
     struct itimers *timers;    // [P] NULL until the first one is made: kernel/itimer.c
     struct sem_undo *sem_undo; // [ipc/sem.c] what SEM_UNDO is to take back
@@ -214,6 +215,7 @@ static inline struct process *current_process(void)
 #define CAP_SYS_CHROOT      18
 #define CAP_SYS_PTRACE      19
 #define CAP_SYS_ADMIN       21
+#define CAP_SYS_BOOT        22
 #define CAP_SYS_NICE        23
 #define CAP_SYS_RESOURCE    24
 #define CAP_SYS_TTY_CONFIG  26
@@ -281,7 +283,11 @@ u64 process_runtime_ns(struct process *p);
 // function looks under the lock that guards the change and returns a counted reference, or NULL
 // when there is nothing left (a process without threads waits for its parent, or for nothing).
 // The caller holds a reference to the process and no spinlock.
-struct mm *process_get_mm(struct process *p);       // mm_put
+struct mm *process_get_mm(struct process *p); // mm_put
+// The same for a file of /proc, which not everybody may read: -ESRCH, -EACCES; ptrace(2), "Ptrace
+// access mode checking", PTRACE_MODE_READ_FSCREDS. And the question alone: 0 or -EACCES.
+int process_get_mm_for_file(struct process *p, struct mm **out);
+int process_may_look(struct process *p);
 struct files *process_get_files(struct process *p); // files_put
 struct file *process_get_exe(struct process *p);    // file_put
 // files_get_file and files_next of its table, without a reference to the table: the last put of one

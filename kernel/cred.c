@@ -7,6 +7,7 @@
 // On Linux these belong to a thread, and the C library sets them in all threads one by one. Here
 // they belong to the process: the first thread's call sets them, the others' change nothing.
 #include <arch/uaccess.h>
+#include <fs.h>
 #include <k/errno.h>
 #include <k/string.h>
 #include <mm.h>
@@ -19,7 +20,7 @@
 
 #define GROUPS_MAX         65536
 #define CAP_ALL            ((1ull << 41) - 1) // CAP_CHECKPOINT_RESTORE is the last
-#define CAP_SYS_PTRACE_BIT (1ull << 19)
+#define CAP_SYS_PTRACE_BIT (1ull << CAP_SYS_PTRACE)
 #define KEEP               CRED_KEEP // (uid_t)-1: leave it
 
 struct cred_groups {
@@ -150,15 +151,14 @@ static bool may_trace_locked(struct process *p, const struct creds *me)
 //                                          setuid: dumpable = 0
 //                                          execve: dumpable = 1, another mm
 //      may trace: the user's own process
-int creds_get_mm(struct process *p, struct mm **out)
+static int get_mm(struct process *p, const struct creds *me, struct mm **out)
 {
-    struct creds me = creds_now();
     int err = 0;
 
     spin_lock(&p->lock);
     if (!p->nr_threads || !p->mm) {
         err = -ESRCH;
-    } else if (!may_trace_locked(p, &me)) {
+    } else if (!may_trace_locked(p, me)) {
         err = -EPERM;
     } else {
         *out = p->mm;
@@ -166,6 +166,78 @@ int creds_get_mm(struct process *p, struct mm **out)
     }
     spin_unlock(&p->lock);
     return err;
+}
+
+int creds_get_mm(struct process *p, struct mm **out)
+{
+    struct creds me = creds_now();
+
+    return get_mm(p, &me, out);
+}
+
+int creds_get_files(struct process *p, struct files **out)
+{
+    struct creds me = creds_now();
+    int err = 0;
+
+    spin_lock(&p->lock);
+    if (!p->nr_threads || !p->files) {
+        err = -ESRCH;
+    } else if (!may_trace_locked(p, &me)) {
+        err = -EPERM;
+    } else {
+        *out = files_get(p->files);
+    }
+    spin_unlock(&p->lock);
+    return err;
+}
+
+// PTRACE_MODE_READ_FSCREDS: files of /proc ask who asks for files.
+static struct creds file_creds(void)
+{
+    struct creds me = creds_now();
+
+    me.uid = me.fsuid;
+    me.gid = me.fsgid;
+    me.cap_permitted = me.cap_effective;
+    return me;
+}
+
+int process_get_mm_for_file(struct process *p, struct mm **out)
+{
+    struct creds me = file_creds();
+    int err = get_mm(p, &me, out);
+
+    return err == -EPERM ? -EACCES : err;
+}
+
+int process_may_look(struct process *p)
+{
+    struct creds me = file_creds();
+    bool may;
+
+    spin_lock(&p->lock);
+    may = may_trace_locked(p, &me);
+    spin_unlock(&p->lock);
+    return may ? 0 : -EACCES;
+}
+
+// kill(2), "DESCRIPTION".
+int creds_may_signal(struct process *p, int sig)
+{
+    struct process *self = current_process();
+    struct creds me = creds_now(), c;
+    s32 sid;
+
+    spin_lock(&p->lock);
+    c = p->cred;
+    sid = p->sid;
+    spin_unlock(&p->lock);
+    if (p == self || me.euid == c.uid || me.euid == c.suid || me.uid == c.uid || me.uid == c.suid ||
+        current_has_cap(CAP_KILL)) {
+        return 0;
+    }
+    return sig == SIGCONT && sid == self->sid ? 0 : -EPERM;
 }
 
 // --- Changing them -------------------------------------------------------------------------------

@@ -288,6 +288,8 @@ static void exec_commit(struct file *file, const char *path, const struct exec_i
     spin_lock(&p->lock); // kernel/look.c looks from other processes
     exec_take_locked(p, own);
     usage_leave_mm_locked(p, p->mm);
+    // Whoever finds the new memory finds the new number: pairs with program_number.
+    store_release(&p->nr_programs, load_relaxed(&p->nr_programs) + 1);
     p->mm = img->mm;
     p->exe = file;
     p->arg_start = img->arg_start;

@@ -32,6 +32,9 @@ void ctrl_alt_delete(void)
 s64 sys_reboot(const u64 *a)
 {
     u32 magic2 = (u32)a[1];
+    if (!current_has_cap(CAP_SYS_BOOT)) {
+        return -EPERM;
+    }
     if ((u32)a[0] != REBOOT_MAGIC1 || (magic2 != REBOOT_MAGIC2 && magic2 != REBOOT_MAGIC2A &&
                                        magic2 != REBOOT_MAGIC2B && magic2 != REBOOT_MAGIC2C)) {
         return -EINVAL;

@@ -42,6 +42,9 @@ void creds_init(struct creds *c);
 // p's memory, if the current process may read and write it; mm_put. -ESRCH: p has none any more,
 // -EPERM.
 int creds_get_mm(struct process *p, struct mm **out);
+int creds_get_files(struct process *p, struct files **out); // the same of its files; files_put
+// May the current process send sig, or 0, to p? 0 or -EPERM. The table lock may be held.
+int creds_may_signal(struct process *p, int sig);
 struct cred_groups *cred_groups_get(struct cred_groups *g);
 void cred_groups_put(struct cred_groups *g); // NULL is allowed; no sleep
 // cred_exec.c: what execve of a file that gives these numbers makes of *c. true: the program has

@@ -34,6 +34,16 @@ static struct process *many_next_locked(struct pgrp *g, struct process *p)
     return p;
 }
 
+// Is one of them to be sent to? *err: what the call says if none is. Those the caller may not send
+// to do not count: kill(-1) says nothing of them, kill(-pgid) EPERM if there are no others.
+static bool many_wants_locked(struct process *p, const struct ksiginfo *info, bool group, int *err)
+{
+    int no = creds_may_signal(p, info->signo);
+
+    *err = no && group && *err ? no : 0;
+    return !no;
+}
+
 // Send to all of them at one instant, so that none can get away by forking (kernel/fork.c). The
 // queue entries are made before, as nothing is allocated under the lock; if there are more
 // processes by then, once more. `spare` holds them.
@@ -47,11 +57,13 @@ static int many_send_locked(s32 pgid, const struct ksiginfo *info, struct list *
     if (pgid != 0 && !g) {
         return -ESRCH;
     }
+    int err = -ESRCH;
+
     for (p = many_next_locked(g, NULL); p; p = many_next_locked(g, p)) {
-        ++*nr;
+        *nr += many_wants_locked(p, info, g, &err);
     }
     if (*nr == 0 || !info->signo) {
-        return *nr ? 0 : -ESRCH;
+        return err;
     }
     if (*nr > nr_spare) {
         return -EAGAIN;
@@ -59,6 +71,9 @@ static int many_send_locked(s32 pgid, const struct ksiginfo *info, struct list *
     for (p = many_next_locked(g, NULL); p; p = many_next_locked(g, p)) {
         struct sigqueue *q = list_first(spare, struct sigqueue, link);
 
+        if (!many_wants_locked(p, info, g, &err)) {
+            continue;
+        }
         if (q) {
             list_del(&q->link);
         }
@@ -98,10 +113,34 @@ static int kill_many(s32 pgid, const struct ksiginfo *info)
     return err;
 }
 
+// To a process that the caller may send to; signo 0: only ask.
+static int process_send(struct process *p, const struct ksiginfo *info)
+{
+    int err = creds_may_signal(p, info->signo);
+
+    return err || !info->signo ? err : signal_send_process(p, info);
+}
+
+// To one thread; tgid 0: of any process. A number that changes hands in between is told by tgid.
+static int thread_send(s32 tgid, s32 tid, const struct ksiginfo *info)
+{
+    struct process *p = process_get_by_tid(tid);
+    int err = -ESRCH;
+
+    if (p && (!tgid || p->pid == tgid)) {
+        err = creds_may_signal(p, info->signo);
+        err = err ? err : task_signal_by_tid(p->pid, tid, info->signo ? info : NULL);
+    }
+    if (p) {
+        process_put(p);
+    }
+    return err;
+}
+
 s64 sys_kill(const u64 *a)
 {
     s32 pid = (s32)a[0];
-    int sig = (int)a[1], err = 0;
+    int sig = (int)a[1], err;
     struct ksiginfo info = info_of_caller(sig, SI_USER);
     struct process *p;
 
@@ -118,9 +157,7 @@ s64 sys_kill(const u64 *a)
     if (!p) {
         return -ESRCH;
     }
-    if (sig) {
-        err = signal_send_process(p, &info);
-    }
+    err = process_send(p, &info);
     process_put(p);
     return err;
 }
@@ -132,7 +169,7 @@ static s64 thread_kill(s32 tgid, s32 tid, int sig)
     if (sig < 0 || sig > NR_SIGNALS || tid <= 0) {
         return -EINVAL;
     }
-    return task_signal_by_tid(tgid, tid, sig ? &info : NULL);
+    return thread_send(tgid, tid, &info);
 }
 
 s64 sys_tkill(const u64 *a)
@@ -182,7 +219,7 @@ int signal_from_user(struct process *p, int sig, u64 from)
     if (!err && from && siginfo_is_forged(&info, p->pid)) {
         err = -EPERM;
     }
-    return err || !sig ? err : signal_send_process(p, &info);
+    return err ? err : process_send(p, &info);
 }
 
 s64 sys_rt_sigqueueinfo(const u64 *a)
@@ -202,9 +239,7 @@ s64 sys_rt_sigqueueinfo(const u64 *a)
     if (!p) {
         return -ESRCH;
     }
-    if (sig) {
-        err = signal_send_process(p, &info);
-    }
+    err = process_send(p, &info);
     process_put(p);
     return err;
 }
@@ -224,7 +259,7 @@ s64 sys_rt_tgsigqueueinfo(const u64 *a)
     if ((s32)a[0] <= 0 || (s32)a[1] <= 0) {
         return -EINVAL;
     }
-    return task_signal_by_tid((s32)a[0], (s32)a[1], sig ? &info : NULL);
+    return thread_send((s32)a[0], (s32)a[1], &info);
 }
 
 // --- Actions and masks ---------------------------------------------------------------------------

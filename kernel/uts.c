@@ -56,6 +56,9 @@ static s64 name_from_user(const u64 *a, int (*set)(const char *, size_t))
 {
     char name[UTS_LEN];
 
+    if (!current_has_cap(CAP_SYS_ADMIN)) {
+        return -EPERM;
+    }
     if ((s32)a[1] < 0 || a[1] >= UTS_LEN) {
         return -EINVAL;
     }
