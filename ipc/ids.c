@@ -18,6 +18,38 @@ void ipc_obj_init(struct ipc_obj *o, s32 key, u32 mode)
     spin_unlock(&p->lock);
 }
 
+static bool asker_owns(const struct ipc_obj *o, const struct creds *c)
+{
+    return c->euid == o->uid || c->euid == o->cuid;
+}
+
+static bool asker_in_group(const struct creds *c, u32 gid)
+{
+    return c->fsgid == gid || current_in_group(gid);
+}
+
+int ipc_permission(const struct ipc_obj *o, u32 want)
+{
+    struct creds c = creds_now();
+    u32 bits = o->mode;
+    want = (want >> 6 | want >> 3 | want) & 7;
+    if (asker_owns(o, &c)) {
+        bits >>= 6;
+    } else if (asker_in_group(&c, o->gid) || asker_in_group(&c, o->cgid)) {
+        bits >>= 3;
+    }
+    return !(want & ~bits) || current_has_cap(CAP_IPC_OWNER) ? 0 : -EACCES;
+}
+
+// IPC_SET and IPC_RMID are the owner's and the maker's, and so is SHM_LOCK.
+static int change_permission(const struct ipc_obj *o, int cmd)
+{
+    struct creds c = creds_now();
+    bool ordinary = cmd == IPC_SET || cmd == IPC_RMID;
+    bool may = asker_owns(o, &c) || current_has_cap(ordinary ? CAP_SYS_ADMIN : CAP_IPC_LOCK);
+    return may ? 0 : -EPERM;
+}
+
 static int table_grow(struct ipc_table *t)
 {
     unsigned size = min(t->size ? 2 * t->size : 16, t->max);
@@ -132,7 +164,8 @@ s64 ipc_get(struct ipc_table *t, s32 key, u64 size, u32 flags)
     if (o && (flags & IPC_CREAT) && (flags & IPC_EXCL)) {
         r = -EEXIST;
     } else if (o) {
-        r = t->kind->fits && !t->kind->fits(o, size) ? -EINVAL : o->id;
+        r = t->kind->fits && !t->kind->fits(o, size) ? -EINVAL : ipc_permission(o, flags);
+        r = r ? r : o->id;
     } else if (key != IPC_PRIVATE && !(flags & IPC_CREAT)) {
         r = -ENOENT;
     } else {
@@ -159,12 +192,16 @@ static void perm_out(const struct ipc_obj *o, struct uapi_ipc_perm *p)
                                 .seq = (u16)o->seq};
 }
 
-s64 ipc_stat(struct ipc_table *t, s32 id, bool by_slot, void *user)
+s64 ipc_stat(struct ipc_table *t, s32 id, unsigned how, void *user)
 {
     union ipc_ds ds = {.words = {0}};
     struct ipc_obj *o;
     mutex_lock(&t->lock);
+    bool by_slot = how & IPC_BY_SLOT;
     s64 r = ipc_find_any(t, id, by_slot, &o);
+    if (!r && !(how & IPC_FOR_ALL)) {
+        r = ipc_permission(o, 0444);
+    }
     if (!r) {
         perm_out(o, &ds.perm);
         t->kind->stat(o, &ds);
@@ -183,6 +220,7 @@ int ipc_change(struct ipc_table *t, s32 id, int cmd, const void *user)
     }
     mutex_lock(&t->lock);
     int err = ipc_find_any(t, id, false, &o);
+    err = err ? err : change_permission(o, cmd);
     if (!err) {
         err = t->kind->change(o, cmd, &ds); // IPC_RMID: o may be freed
     }

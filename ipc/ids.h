@@ -61,13 +61,19 @@ struct ipc_obj *ipc_find_key(struct ipc_table *t, s32 key);
 int ipc_find(struct ipc_table *t, s32 id, struct ipc_obj **out);
 // The object in the first slot from *slot on, which becomes its slot; NULL: no more.
 struct ipc_obj *ipc_next(struct ipc_table *t, unsigned *slot);
+// May the current process read (0444), alter (0222), run (0111) it? -EACCES. sysvipc(7),
+// "Resource access permissions".
+int ipc_permission(const struct ipc_obj *o, u32 want);
 s32 ipc_highest(struct ipc_table *t); // the highest slot in use, 0: none
 // By number, or (by_slot) by slot, as the kin of IPC_STAT have it; what has ended is not found.
 int ipc_find_any(struct ipc_table *t, s32 id, bool by_slot, struct ipc_obj **out);
 
 // These take the lock.
-s64 ipc_get(struct ipc_table *t, s32 key, u64 size, u32 flags);         // msgget(2) and its kin
-s64 ipc_stat(struct ipc_table *t, s32 id, bool by_slot, void *user);    // IPC_STAT, xxx_STAT
+s64 ipc_get(struct ipc_table *t, s32 key, u64 size, u32 flags); // msgget(2) and its kin
+// IPC_STAT; xxx_STAT goes by slot, xxx_STAT_ANY is for all.
+#define IPC_BY_SLOT 1u
+#define IPC_FOR_ALL 2u
+s64 ipc_stat(struct ipc_table *t, s32 id, unsigned how, void *user);
 int ipc_change(struct ipc_table *t, s32 id, int cmd, const void *user); // IPC_SET, IPC_RMID, others
 // A piece of /proc/sysvipc. *pos: 0, or the slot to go on at and 1; ~0: that was all.
 size_t ipc_text(struct ipc_table *t, u64 *pos, char *buf, size_t size);

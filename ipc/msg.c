@@ -130,6 +130,7 @@ static int send_locked(s32 id, struct msg *m, u32 flags)
 {
     struct ipc_obj *o;
     int err = ipc_find(&msg_table, id, &o);
+    err = err ? err : ipc_permission(o, 0222);
     if (err) {
         return err;
     }
@@ -194,6 +195,7 @@ static int receive_locked(s32 id, u64 size, s64 type, u32 flags, struct msg **ou
     struct ipc_obj *o;
     struct msg *m;
     int err = ipc_find(&msg_table, id, &o);
+    err = err ? err : ipc_permission(o, 0444);
     if (err) {
         return err;
     }
@@ -328,10 +330,11 @@ s64 sys_msgctl(const u64 *a)
     case MSG_INFO:
         return msg_info(cmd, user);
     case IPC_STAT:
-        return ipc_stat(&msg_table, id, false, user);
+        return ipc_stat(&msg_table, id, 0, user);
     case MSG_STAT:
+        return ipc_stat(&msg_table, id, IPC_BY_SLOT, user);
     case MSG_STAT_ANY:
-        return ipc_stat(&msg_table, id, true, user);
+        return ipc_stat(&msg_table, id, IPC_BY_SLOT | IPC_FOR_ALL, user);
     case IPC_SET:
     case IPC_RMID:
         return ipc_change(&msg_table, id, cmd, user);

@@ -261,7 +261,7 @@ s64 sys_semget(const u64 *a)
 static int sem_begin(s32 id, struct sem_wait *w)
 {
     struct ipc_obj *o;
-    bool undo = false;
+    bool undo = false, alters = false;
     int err = ipc_find(&sem_table, id, &o);
     if (err) {
         return err;
@@ -272,6 +272,11 @@ static int sem_begin(s32 id, struct sem_wait *w)
             return -EFBIG;
         }
         undo |= w->ops[i].flags & SEM_UNDO;
+        alters |= w->ops[i].op != 0;
+    }
+    err = ipc_permission(o, alters ? 0222 : 0444);
+    if (err) {
+        return err;
     }
     w->undo = undo ? undo_get(s) : NULL;
     if (undo && !w->undo) {
@@ -467,15 +472,15 @@ static s64 sem_one(struct sem_set *s, unsigned num, int cmd, s32 value)
 }
 
 // How many values a set has. GETALL and SETALL come back to it by number, as they allocate and
-// touch user memory without the lock, which everybody's semaphores share.
-static s64 set_size(s32 id)
+// touch user memory without the lock, which everybody's semaphores share. What it may be asked for
+// is asked here.
+static s64 set_size(s32 id, u32 want)
 {
     struct ipc_obj *o;
     mutex_lock(&sem_table.lock);
     s64 r = ipc_find(&sem_table, id, &o);
-    if (!r) {
-        r = set_of(o)->nr;
-    }
+    r = r ? r : ipc_permission(o, want);
+    r = r ? r : set_of(o)->nr;
     mutex_unlock(&sem_table.lock);
     return r;
 }
@@ -510,7 +515,7 @@ static int values_write(s32 id, const u16 *values)
 
 static s64 sem_all(s32 id, int cmd, u64 user)
 {
-    s64 nr = set_size(id), r = 0;
+    s64 nr = set_size(id, cmd == SETALL ? 0222 : 0444), r = 0;
     if (nr < 0) {
         return nr;
     }
@@ -538,9 +543,11 @@ static s64 sem_command(s32 id, unsigned num, int cmd, s32 value)
     struct ipc_obj *o;
     mutex_lock(&sem_table.lock);
     s64 r = ipc_find(&sem_table, id, &o);
-    if (!r) {
-        r = sem_one(set_of(o), num, cmd, value);
+    if (!r && cmd == SETVAL && num >= set_of(o)->nr) {
+        r = -EINVAL; // before its permission, as on Linux
     }
+    r = r ? r : ipc_permission(o, cmd == SETVAL ? 0222 : 0444);
+    r = r ? r : sem_one(set_of(o), num, cmd, value);
     mutex_unlock(&sem_table.lock);
     return r;
 }
@@ -560,10 +567,11 @@ s64 sys_semctl(const u64 *a)
     case SEM_INFO:
         return sem_info(cmd, (void *)a[3]);
     case IPC_STAT:
-        return ipc_stat(&sem_table, id, false, (void *)a[3]);
+        return ipc_stat(&sem_table, id, 0, (void *)a[3]);
     case SEM_STAT:
+        return ipc_stat(&sem_table, id, IPC_BY_SLOT, (void *)a[3]);
     case SEM_STAT_ANY:
-        return ipc_stat(&sem_table, id, true, (void *)a[3]);
+        return ipc_stat(&sem_table, id, IPC_BY_SLOT | IPC_FOR_ALL, (void *)a[3]);
     case IPC_RMID:
     case IPC_SET:
         return ipc_change(&sem_table, id, cmd, (const void *)a[3]);

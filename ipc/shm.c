@@ -183,6 +183,8 @@ static int shm_open_locked(s32 id, u32 flags, struct shm **out, struct file **fi
 {
     struct ipc_obj *o;
     int err = ipc_find_any(&shm_table, id, false, &o);
+    u32 want = (flags & SHM_RDONLY ? 0444 : 0666) | (flags & SHM_EXEC ? 0111 : 0);
+    err = err ? err : ipc_permission(o, want);
     if (err) {
         return err;
     }
@@ -339,10 +341,11 @@ s64 sys_shmctl(const u64 *a)
     case SHM_INFO:
         return shm_totals(user);
     case IPC_STAT:
-        return ipc_stat(&shm_table, id, false, user);
+        return ipc_stat(&shm_table, id, 0, user);
     case SHM_STAT:
+        return ipc_stat(&shm_table, id, IPC_BY_SLOT, user);
     case SHM_STAT_ANY:
-        return ipc_stat(&shm_table, id, true, user);
+        return ipc_stat(&shm_table, id, IPC_BY_SLOT | IPC_FOR_ALL, user);
     case IPC_RMID:
     case IPC_SET:
     case SHM_LOCK:
