@@ -18,6 +18,7 @@ struct trapframe;
 #define ERESTARTSYS    512 // again, unless a handler without SA_RESTART ran
 #define ERESTARTNOINTR 513 // again, whatever ran
 #define ERESTARTNOHAND 514 // again, unless any handler ran
+#define ENORESTART     515 // never: -EINTR, though syscalls.def lists the call
 #define ERESTARTRESUME                                                                             \
     516 // the same for a relative timed wait: task_ext.resume_deadline_ns is kept
 

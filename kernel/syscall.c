@@ -100,6 +100,9 @@ static cold s64 syscall_unknown(u64 nr, struct trapframe *f)
 // The result asks for a new start: remember how, for signal_deliver().
 static cold s64 syscall_interrupted(u64 nr, s64 r)
 {
+    if (r == -ENORESTART) {
+        return -EINTR;
+    }
     if (r == -EINTR) {
         if (!restart[nr]) {
             return r;
@@ -113,7 +116,7 @@ static cold s64 syscall_interrupted(u64 nr, s64 r)
 static bool is_restart(s64 r)
 {
     return r == -EINTR || r == -ERESTARTSYS || r == -ERESTARTNOINTR || r == -ERESTARTNOHAND ||
-           r == -ERESTARTRESUME;
+           r == -ERESTARTRESUME || r == -ENORESTART;
 }
 
 static s64 syscall_run(u32 nr, const u64 *a, struct trapframe *f)

@@ -5,6 +5,7 @@
 #ifndef NET_USOCK_H
 #define NET_USOCK_H
 
+#include <arch/time.h>
 #include <fs.h>
 #include <iov.h>
 #include <k/errno.h>
@@ -111,7 +112,8 @@ static inline struct waitq *usock_room_wait(struct usock *s)
     return s->type == SOCK_DGRAM ? &dgram_space : &s->wr_wait;
 }
 
-// Wait for cond, at most timeout_ns (0: for ever). 0, -EINTR, -EAGAIN (time is up).
+// Wait for cond until the deadline. 0, -EAGAIN (time is up), or what a signal makes of it: -EINTR,
+// or -ENORESTART where there is a deadline (signal(7): such a wait is not begun anew).
 u64 sock_deadline(u64 timeout_ns);
 #define sock_wait(q, deadline, cond)                                                               \
     ({                                                                                             \
@@ -124,7 +126,9 @@ u64 sock_deadline(u64 timeout_ns);
                 break;                                                                             \
             }                                                                                      \
             sr_ = thread_signal_pending() ? -EINTR : schedule_until(deadline);                     \
-            sr_ = sr_ == 0 ? -EAGAIN : sr_;                                                        \
+            sr_ = sr_ == 0                                    ? -EAGAIN                            \
+                  : sr_ == -EINTR && (deadline) != TIME_NEVER ? -ENORESTART                        \
+                                                              : sr_;                               \
         }                                                                                          \
         waitq_finish((q), &sw_);                                                                   \
         sr_;                                                                                       \

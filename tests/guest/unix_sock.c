@@ -14,10 +14,11 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/time.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "test.h"
@@ -603,6 +604,46 @@ static void test_unaligned(void)
     group("unaligned");
 }
 
+static volatile sig_atomic_t alarms;
+
+static void on_alarm(int sig)
+{
+    (void)sig;
+    alarms++;
+}
+
+// SA_RESTART begins a wait anew, but for one that has a time limit.
+static void interrupted_waits(void)
+{
+    struct sigaction sa = {.sa_handler = on_alarm, .sa_flags = SA_RESTART};
+    struct itimerval soon = {.it_value = {0, 50000}};
+    struct timeval limit = {1000, 0};
+    int s[2];
+    char c;
+    MUST(socketpair(AF_UNIX, SOCK_STREAM, 0, s) == 0);
+    sigaction(SIGALRM, &sa, NULL);
+    CHECK_EQ(setsockopt(s[0], SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)), 0);
+    setitimer(ITIMER_REAL, &soon, NULL);
+    CHECK_ERR(recv(s[0], &c, 1, 0), EINTR);
+    setitimer(ITIMER_REAL, &soon, NULL);
+    CHECK_ERR(read(s[0], &c, 1), EINTR);
+    CHECK_EQ(alarms, 2);
+    pid_t pid = fork();
+    if (pid == 0) {
+        setitimer(ITIMER_REAL, &soon, NULL);
+        CHECK_EQ(recv(s[1], &c, 1, 0), 1); // no limit here
+        _exit(alarms == 3 && c == 'r' ? 0 : 1);
+    }
+    usleep(200000);
+    CHECK_EQ(send(s[0], "r", 1, 0), 1);
+    int status = -1;
+    CHECK_EQ(waitpid(pid, &status, 0), pid);
+    CHECK_EQ(status, 0);
+    close(s[0]);
+    close(s[1]);
+    group("waits that a signal ends");
+}
+
 int main(void)
 {
     test_families();
@@ -617,5 +658,6 @@ int main(void)
     test_creds();
     test_options();
     test_server();
+    interrupted_waits();
     return finish();
 }
