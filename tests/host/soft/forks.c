@@ -234,12 +234,28 @@ static void audit_child(void)
     }
 }
 
+// A store that was not in the ring when all of it was looked through: if it was made it had left the
+// ring by then, so that all which is in there now came after it. A time at which the next one had
+// ended: that is the oldest here, or has left, too.
+static u64 end_after_forgotten(unsigned w, unsigned p, u64 value)
+{
+    u64 oldest = ~0ul, second = ~0ul;
+    for (unsigned k = 0; k < RING; k++) {
+        u64 begin = load_seq(&stores[w][p][k].begin);
+        second = min(second, max(begin, oldest));
+        oldest = min(oldest, begin);
+    }
+    if (value > oldest) {
+        wrong_fork("never stored", w, p, value);
+    }
+    return second;
+}
+
 // The child has this store of the writer's to this place, 0 for none. When the next one had ended,
 // or a later time if that is forgotten; ~0 if it has not.
 static u64 end_of_next(unsigned w, unsigned p, u64 value)
 {
     struct store *s = stores[w][p];
-    u64 oldest = ~0ul, second = ~0ul;
     for (unsigned k = 0; k < RING; k++) {
         u64 begin = load_seq(&s[k].begin);
         struct store *next = &s[(k + 1) % RING];
@@ -247,13 +263,8 @@ static u64 end_of_next(unsigned w, unsigned p, u64 value)
             u64 end = load_seq(&next->begin) > value ? load_seq(&next->end) : 0;
             return end ? end : ~0ul;
         }
-        second = min(second, max(begin, oldest));
-        oldest = min(oldest, begin);
     }
-    if (value > oldest) {
-        wrong_fork("never stored", w, p, value);
-    }
-    return second; // the next is the oldest or older than that
+    return end_after_forgotten(w, p, value);
 }
 
 static void child_is_one_instant(struct child *c, u64 before, u64 after)
