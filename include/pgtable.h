@@ -24,8 +24,8 @@ static inline struct pte_slot *table_slot(struct page *table, vaddr_t addr)
 int pt_create_root(struct mm *mm);
 void pt_free_root(struct mm *mm);
 
-// The leaf table that covers addr, or NULL. In an RCU section. Lock it and look for
-// PT_DETACHED before believing it.
+// The leaf table that covers addr, or NULL. In an RCU section. Lock it before believing it, and
+// look for PT_DETACHED before putting anything in: such a table is empty.
 struct page *pt_find_leaf_rcu(struct mm *mm, vaddr_t addr);
 
 // The same, installing what is missing; and the slot of addr in it. 0; -ENOMEM: no page without

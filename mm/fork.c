@@ -236,7 +236,8 @@ static void fork_leaf(struct mm *mm, vaddr_t addr)
         if (table && (load_acquire(&table->state) & PT_FORKING)) { // pairs with pt_state_clear
             spin_lock(&table->ptl);
             // In the next fork's PROTECT, again, it is too early. Phase before bit: pt_close_leaf
-            // takes this lock after it.
+            // takes this lock after it. A detached one has nothing to copy, and the fork that
+            // closed it may be over, with its child: fork_copy_leaves does not find it.
             found = (load_relaxed(&table->state) & PT_FORKING) &&
                     !(load_relaxed(&table->state) & PT_DETACHED) &&
                     load_seq(&mm->fork_phase) == FORK_COPY;

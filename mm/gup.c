@@ -53,10 +53,11 @@ static struct page *gup_try(struct mm *mm, vaddr_t addr, bool write)
     struct page *t = pt_find_leaf_rcu(mm, addr);
     if (t) {
         spin_lock(&t->ptl);
-        unsigned not = PT_DETACHED | (write ? PT_FORKING : 0); // a write would reach the child
-        pte_t e = load_relaxed(&t->state) & not ? pte_none() : pte_read(table_slot(t, addr));
-        if (pte_is_present(e) && (!write || pte_is_writable(e)) &&
-            (!write || gup_record_write(table_slot(t, addr), e))) {
+        struct pte_slot *slot = table_slot(t, addr);
+        pte_t e = pte_read(slot);                           // none if the table is detached
+        bool closed = load_relaxed(&t->state) & PT_FORKING; // a write would reach the child
+        if (pte_is_present(e) &&
+            (!write || (pte_is_writable(e) && !closed && gup_record_write(slot, e)))) {
             page = pte_table_page(e);
             page_get(page);
             if (write) {

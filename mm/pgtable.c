@@ -13,7 +13,7 @@
 //
 //   install a child    lock P; P attached? slot empty? store the slot (seq_cst); P.nr_used++;
 //                      unlock
-//   detach a child     lock P, lock C; P attached, slot still C, C.nr_used == 0?
+//   detach a child     lock P, lock C; slot still C, C.nr_used == 0?
 //                      C.detached = true; slot = empty; P.nr_used--; unlock both;
 //                      shoot down (the MMU may have cached the slot), then free by RCU
 //   change an entry    lock C; C attached? then everything above C is too, for a table with a used
@@ -22,6 +22,9 @@
 // A walker reads slots with acquire loads and follows them inside an RCU section: what it finds may
 // already be detached, but not freed. It finds out when it locks the leaf. So `detached` is the
 // whole re-check: no entry above needs to be read again (invariant 3).
+//
+// A detached table is empty and stays so. So only who puts something into a table asks; who looks
+// for something there, or takes it away, finds nothing.
 //
 // A table can only be detached when it is empty, whoever's addresses it covers. So munmap may
 // detach a table under a neighbouring VMA that has not been touched: its next fault walks again. No
@@ -231,8 +234,7 @@ static bool pt_detach(struct page *parent, struct pte_slot *slot, struct page *c
     bool done = false;
     spin_lock(&parent->ptl);
     pte_t e = pte_read(slot);
-    if (!(load_relaxed(&parent->state) & PT_DETACHED) && !pte_is_empty(e) &&
-        pte_table_page(e) == child) {
+    if (!pte_is_empty(e) && pte_table_page(e) == child) {
         spin_lock(&child->ptl);
         if (child->nr_used == 0) {
             pt_state_set(child, PT_DETACHED);
@@ -362,11 +364,10 @@ u64 pt_close_leaves(struct mm *mm, vaddr_t start, vaddr_t end, bool anon)
         }
         vaddr_t stop = min(end, align_down(addr, pt_span(2)) + pt_span(2));
         spin_lock(&t->ptl);
-        // One that is detached has left its slot already: look there again.
-        if (!(load_relaxed(&t->state) & PT_DETACHED)) {
-            for (; addr < stop; addr = align_down(addr, pt_span(1)) + pt_span(1)) {
-                nr_missing += pt_close_leaf(mm, table_slot(t, addr), addr, anon);
-            }
+        // If it was detached it is empty, and what took its place did so after the phase was
+        // stored: see pt_must_not_install.
+        for (; addr < stop; addr = align_down(addr, pt_span(1)) + pt_span(1)) {
+            nr_missing += pt_close_leaf(mm, table_slot(t, addr), addr, anon);
         }
         spin_unlock(&t->ptl);
         rcu_read_unlock();
@@ -387,8 +388,7 @@ void pt_open_leaf(struct mm *mm, vaddr_t addr)
         pte_t e = pte_read(slot);
         // A fork closes it under this lock; whoever has copied it has cleared PT_FORKING before. An
         // entry that permits more needs no flush: who has the old one faults, and that forgets it.
-        if (!(load_relaxed(&t->state) & PT_DETACHED) && !pte_is_empty(e) &&
-            !(load_relaxed(&pte_table_page(e)->state) & PT_FORKING)) {
+        if (!pte_is_empty(e) && !(load_relaxed(&pte_table_page(e)->state) & PT_FORKING)) {
             pte_write(slot, pte_make_table(pte_paddr(e)));
         }
         spin_unlock(&t->ptl);

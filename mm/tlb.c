@@ -103,6 +103,7 @@ void mm_switch(struct mm *prev, struct mm *next, unsigned cpu)
     } else if (load_relaxed(&t->lazy)) {
         store_seq(&t->lazy, false);         // pairs with tlb_shoot
         u64 gen = load_seq(&next->tlb_gen); // pairs with tlb_shoot
+        yield_point("lazy no more");
         if (gen != t->gen) {
             t->gen = gen;
             mmu_flush_all();

@@ -12,6 +12,8 @@
 //     private copy, punch    A page of the file is freed while it is copied, and comes back as a
 //                            page of this very file at this very place, with other contents: the
 //                            copy would be half of each. A grace period keeps it away that long.
+//     store, removal         The MMU sets an entry's dirty bit while munmap, mprotect or mremap is
+//                            about to change the entry: who has stored has left the page dirty.
 //
 // What was rejected: more operations at once on a slot. Its oracle lives by knowing which of them
 // was the last.
@@ -281,6 +283,54 @@ static void punch_and_renew(void)
     }
 }
 
+// ---- store, removal -----------------------------------------------------------------------------
+
+static unsigned removal; // which one
+static bool stored;
+
+static void map_clean(u64 round)
+{
+    u64 value = 0;
+    removal = (unsigned)round % 3;
+    stored = false;
+    map_file(round);
+    must("load", soft_load(PLACE, &value)); // writable, and not dirty
+}
+
+static void store_if_can(void)
+{
+    some_points(200);
+    int err = soft_store(PLACE, NEW);
+    if (err && err != -EFAULT && err != -EACCES) {
+        lost("a store fails", 0, err);
+    }
+    stored = !err;
+}
+
+static void remove_soon(void)
+{
+    some_points(200);
+    if (removal == 0) {
+        unmap(PLACE);
+    } else if (removal == 1) {
+        must("mprotect", mm_mprotect(duel_mm, PLACE, PAGE_SIZE, PROT_READ));
+    } else {
+        must("mremap", mm_mremap(duel_mm, PLACE, PAGE_SIZE, PAGE_SIZE,
+                                 MREMAP_MAYMOVE | MREMAP_FIXED, PLACE_COPY));
+    }
+}
+
+static void must_be_dirty(void)
+{
+    unmap_both();
+    struct page *page = mapping_find_get(&inode.mapping, 0);
+    if (!page || (stored && !(load_relaxed(&page->flags) & PG_DIRTY))) {
+        lost("a store has left its page clean", removal, 0);
+    }
+    page_put(page);
+    file_resize(0); // the next round's page is a clean one
+}
+
 // ---- All of them --------------------------------------------------------------------------------
 
 static const struct duel duels[] = {
@@ -288,6 +338,7 @@ static const struct duel duels[] = {
     {"DONTNEED against a store", map_old, discard_soon, store_soon, look_for_old, unmap_place},
     {"fault against truncate", map_file, touch_soon, truncate_and_look, nothing, unmap_place},
     {"copy against punch", map_both, copy_and_compare, punch_and_renew, nothing, unmap_both},
+    {"store against removal", map_clean, store_if_can, remove_soon, nothing, must_be_dirty},
 };
 
 static void fight(unsigned role)

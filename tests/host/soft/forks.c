@@ -234,9 +234,9 @@ static void audit_child(void)
     }
 }
 
-// A store that was not in the ring when all of it was looked through: if it was made it had left the
-// ring by then, so that all which is in there now came after it. A time at which the next one had
-// ended: that is the oldest here, or has left, too.
+// A store that was not in the ring when all of it was looked through: if it was made it had left
+// the ring by then, so that all which is in there now came after it. A time at which the next one
+// had ended: that is the oldest here, or has left, too.
 static u64 end_after_forgotten(unsigned w, unsigned p, u64 value)
 {
     u64 oldest = ~0ul, second = ~0ul;

@@ -1,4 +1,4 @@
-// Holds: a race that needs one CPU to stand still at one place while others get far. The generator
+// Holds: races that need one CPU to stand still at one place while others get far. The generator
 // would hardly ever draw that, so the schedule is written down: each CPU has its part, and a hook
 // that the kernel's yield points call (soft_cpu->at_point) holds it where the part says.
 //
@@ -20,14 +20,31 @@
 //
 // The second child must have neither X nor Y. With an entry that A has made to permit writes, X
 // goes to the page that the child is about to be given: it has X without Y, two instants in one
-// child. (X would take no fault: B's entry in T is writable. And where a closed table is taken for a
-// stale TLB, Y never comes to an end, as F is held.)
+// child. (X would take no fault: B's entry in T is writable. For the same reason X never comes to
+// an end where a closed table is taken for a stale TLB: F is held, and B does not copy.)
 //
-// Every CPU that is held serves calls, as one that is interrupted again and again would.
+// Pinned after the instant. While F is held in its second fork, B also writes through a pin to a
+// page of a third table, V, whose entry is B's and writable. Pins from before the instant are not
+// divided by it, but this one is: the child must not have the store.
+//
+// Who is held in these two serves calls, as a CPU that is interrupted again and again would.
+//
+// Lazy no more. A CPU that takes an address space up again which it has kept lazily says so, and
+// then asks whether it has missed a shootdown. If the store waits in its store buffer both miss
+// each other:
+//
+//     L                                           D
+//     lazy = false (buffered); generation? the
+//     old one; held for a while                   DONTNEED of a page that L has translated:
+//                                                 generation++; L is lazy: no call
+//     reads the page: what was there before
+//
+// Interrupts are off there, so that L does not wait for D: D may be waiting for L.
 
 #include <k/assert.h>
 #include <k/string.h>
 #include <mm.h>
+#include <page.h>
 #include <pgtable.h>
 #include <scheme.h>
 #include <smp.h>
@@ -36,10 +53,11 @@
 
 #define PLACE_T  (9ul << 32)
 #define PLACE_U  (PLACE_T + pt_span(1))
-#define END      (PLACE_U + pt_span(1))
+#define PLACE_V  (PLACE_U + pt_span(1))
+#define END      (PLACE_V + pt_span(1))
 #define A_WORD   0u
 #define B_WORD   8u // in bytes
-#define ROUNDS   12u
+#define ROUNDS   20u
 #define NR_PARTS 3u
 
 enum stage {
@@ -62,7 +80,13 @@ noreturn_fn static void wrong_hold(const char *what, u64 value)
     panic("holds: %s: %lx", what, (unsigned long)value);
 }
 
-static void wait_for(enum stage s)
+// For the schedule that is about a store buffer: no point, and the buffer stays as it is.
+static void stage_is(unsigned s)
+{
+    atomic_store_explicit(&stage, s, memory_order_seq_cst);
+}
+
+static void wait_for(unsigned s)
 {
     while (load_seq(&stage) < s) {
         soft_wait();
@@ -86,6 +110,18 @@ static void child_has(vaddr_t addr, u64 expected)
     }
 }
 
+static void store_pinned(vaddr_t addr, u64 value)
+{
+    struct page *page;
+    int err = gup_page(parent, addr, true, &page);
+    if (err) {
+        wrong_hold("a pin fails", (u64)err);
+    }
+    atomic_store_explicit((_Atomic u64 *)((char *)page_addr(page) + (addr & ~PAGE_MASK)), value,
+                          memory_order_relaxed);
+    page_put(page);
+}
+
 static struct mm *fork_parent(void)
 {
     struct mm *child;
@@ -97,7 +133,7 @@ static struct mm *fork_parent(void)
     return child;
 }
 
-// ---- The parts ----------------------------------------------------------------------------------
+// ---- Opened too late, pinned after the instant --------------------------------------------------
 
 static void hold_forker(const char *where)
 {
@@ -137,6 +173,7 @@ static void forker(u64 round)
     mm_activate(second);
     child_has(PLACE_U + B_WORD, 0);
     child_has(PLACE_T + B_WORD, round);
+    child_has(PLACE_V + B_WORD, round);
     mm_activate(parent);
     mm_put(second);
 }
@@ -153,8 +190,10 @@ static void storer(u64 round)
 {
     wait_for(A_COPIED);
     store_at(PLACE_T + B_WORD, round);
+    store_at(PLACE_V + B_WORD, round);
     store_seq(&stage, B_STORED);
     wait_for(SECOND_INSTANT);
+    store_pinned(PLACE_V + B_WORD, 2 * round);
     store_at(PLACE_U + B_WORD, 2 * round);
     store_seq(&stage, Y_STORED);
     wait_for(A_OPENED);
@@ -162,7 +201,65 @@ static void storer(u64 round)
     store_seq(&stage, X_STORED);
 }
 
+// ---- Lazy no more -------------------------------------------------------------------------------
+
+#define LAZY_TURNS 400u
+
+enum { LEAVING = BEGUN + 1, DISCARDED };
+
+static void hold_lazy(const char *where)
+{
+    if (strcmp(where, "lazy no more") == 0) {
+        stage_is(LEAVING);
+        for (unsigned n = 0; n < LAZY_TURNS; n++) {
+            host_yield();
+        }
+    }
+}
+
+static void lazy(u64 round)
+{
+    u64 value = 0;
+    (void)round;
+    mm_activate(
+        NULL); // catches up with the generation: what comes next is not flushed for old ones
+    mm_activate(parent);
+    if (soft_load(PLACE_T + A_WORD, &value) || !value) {
+        wrong_hold("a load fails", value);
+    }
+    mm_activate(NULL);
+    soft_cpu->at_point = hold_lazy;
+    mm_activate(parent);
+    soft_cpu->at_point = NULL;
+    if (load_seq(&stage) < LEAVING) { // it was not lazy any more
+        stage_is(LEAVING);
+    }
+    wait_for(DISCARDED);
+    if (soft_load(PLACE_T + A_WORD, &value) || value) {
+        wrong_hold("read after it was discarded", value);
+    }
+}
+
+static void discarder(u64 round)
+{
+    (void)round;
+    wait_for(LEAVING);
+    int err = mm_madvise(parent, PLACE_T, PAGE_SIZE, MADV_DONTNEED);
+    if (err) {
+        wrong_hold("madvise fails", (u64)err);
+    }
+    stage_is(DISCARDED);
+}
+
 // ---- All CPUs -----------------------------------------------------------------------------------
+
+struct schedule {
+    unsigned nr_parts;
+    void (*part[NR_PARTS])(u64 round);
+};
+
+static const struct schedule forks = {3, {forker, opener, storer}};
+static const struct schedule lazily = {2, {lazy, discarder}};
 
 static void begin_round(void)
 {
@@ -172,32 +269,40 @@ static void begin_round(void)
         wrong_hold("mmap fails", (u64)err);
     }
     store_at(PLACE_T + A_WORD, ~0ul);
+    store_at(PLACE_T + PAGE_SIZE, ~0ul); // so that T stays when its first page goes
     store_at(PLACE_U + A_WORD, ~0ul);
+    store_at(PLACE_V + A_WORD, ~0ul);
     store_seq(&stage, BEGUN);
     host_progress();
 }
 
-void run_holds(unsigned me, struct mm *mm)
+static void run_schedule(unsigned me, const struct schedule *s)
 {
-    static void (*const part[NR_PARTS])(u64 round) = {forker, opener, storer};
-    // In scheme mmap_lock no fault goes on during a fork.
-    if (nr_cpus < NR_PARTS || mm->scheme == &scheme_mmap_lock) {
-        return;
-    }
-    mm_activate(mm);
-    for (u64 round = 1; round <= ROUNDS; round++) {
+    for (u64 round = 1; round <= ROUNDS && nr_cpus >= s->nr_parts; round++) {
         soft_barrier();
         if (me == 0) {
-            parent = mm;
             begin_round();
         }
         soft_barrier();
         unsigned mine = (unsigned)(me + round) % nr_cpus;
-        if (mine < NR_PARTS) {
-            part[mine](round);
+        if (mine < s->nr_parts) {
+            s->part[mine](round);
         }
         soft_barrier();
     }
+}
+
+void run_holds(unsigned me, struct mm *mm)
+{
+    mm_activate(mm);
+    if (me == 0) {
+        parent = mm;
+        begin_round();
+    }
+    if (mm->scheme != &scheme_mmap_lock) { // there no fault goes on during a fork
+        run_schedule(me, &forks);
+    }
+    run_schedule(me, &lazily);
     if (me == 0 && mm_munmap(mm, PLACE_T, END - PLACE_T)) {
         wrong_hold("munmap fails", 0);
     }
