@@ -449,6 +449,52 @@ static s64 remap_locked(struct remap *r, struct vma_spec *v)
     return err ? err : (s64)r->new_addr;
 }
 
+// The edit lock is held. *v: the VMA, as it was.
+static s64 remap_one(struct remap *r, struct vma_spec *v)
+{
+    s64 result = remap_find(r, v);
+    if (!result) {
+        struct file *file = v->file ? file_get(v->file) : NULL; // outlives the source VMA
+        result = remap_locked(r, v);
+        if (file) {
+            file_put(file);
+        }
+    }
+    return result;
+}
+
+// A move to a fixed address that changes no length may be of several VMAs, with gaps between them
+// and behind them, though not before; they keep their distances, and what lies at the destination
+// of a gap stays (mremap(2), since Linux 6.17). Each is moved like a call of its own: when one
+// fails, those before it have moved.
+static s64 remap_each(const struct remap *r)
+{
+    vaddr_t end = r->old + r->old_len;
+    struct vma *v = vma_find(r->mm, r->old);
+    int err = v ? remap_fixed_check(r) : -EFAULT;
+    if (!err && r->old_len > USER_END - r->old) {
+        err = -EFAULT;
+    }
+    if (err) {
+        return err;
+    }
+    for (vaddr_t at = r->old; v && v->start < end;
+         v = at < end ? vma_find_first(r->mm, at) : NULL) {
+        struct remap piece = *r;
+        struct vma_spec was;
+        piece.old = max(v->start, at);
+        piece.old_len = piece.new_len = min(v->end, end) - piece.old;
+        piece.new_addr = r->new_addr + (piece.old - r->old);
+        at = piece.old + piece.old_len;
+        s64 result = remap_one(&piece, &was);
+        if (result < 0) {
+            return result;
+        }
+        cond_resched();
+    }
+    return (s64)r->new_addr;
+}
+
 static int remap_check(const struct remap *r)
 {
     const unsigned f = r->flags;
@@ -482,16 +528,10 @@ s64 mm_mremap(struct mm *mm, vaddr_t old, u64 old_len, u64 new_len, unsigned fla
     if (err) {
         return err;
     }
-    s64 result = remap_find(&r, &v);
-    if (!result) {
-        struct file *file = v.file ? file_get(v.file) : NULL; // outlives the source VMA
-        result = remap_locked(&r, &v);
-        if (file) {
-            file_put(file);
-        }
-    }
+    bool each = (flags & MREMAP_FIXED) && r.old_len && r.old_len == r.new_len;
+    s64 result = each ? remap_each(&r) : remap_one(&r, &v);
     edit_end(&e);
-    if (result >= 0 && (v.flags & VMA_LOCKED) && r.new_len > old_len) {
+    if (!each && result >= 0 && (v.flags & VMA_LOCKED) && r.new_len > old_len) {
         mm_populate(mm, (vaddr_t)result, (vaddr_t)result + r.new_len, true);
     }
     return result;
