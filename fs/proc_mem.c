@@ -3,8 +3,7 @@
 // Each call looks the process up anew, so an open file keeps nobody's memory. After execve it shows
 // nothing any more, as on Linux, where it goes on with the old address space, which is empty by
 // then: who may write to a program's memory must not do so to that of the next one, which may have
-// more rights than both. f->private remembers which program it was, and
-// SHOWS_FRAMES.
+// more rights than both. f->private remembers which program it was, and SHOWS_FRAMES.
 #include <arch/uaccess.h>
 #include <k/printk.h>
 #include <k/string.h>

@@ -1,8 +1,8 @@
 // TEST: smp=2 scheme=rcu linux=same timeout=120
 // Programs with set-user-ID and set-group-ID bits: run by root and others, with no_new_privs, from
 // a file system that does not honour the bits, through a script, unreadable, with directories that
-// another process shares. Prints who the new program is and what it was told; and that the bits go
-// when the file is written to. What the last lines say of prctl needs CAP_SETPCAP.
+// another process shares. Prints who the new program is and what it was told. Last, what of
+// capabilities needs CAP_SETPCAP.
 #define _GNU_SOURCE
 #include "proc_test.h"
 #include <grp.h>
