@@ -164,7 +164,7 @@ static void test_forget_together(void)
 
 static void test_new_page(void)
 {
-    published = 0; // not the rehearsal's: who writes begins anew
+    published = 0; // before there are readers: the rehearsal's last number is none of theirs
     in_area(write_or_read, nr_chasers, forget_often);
 }
 
