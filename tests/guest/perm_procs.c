@@ -28,7 +28,7 @@ static const struct who {
     {"owner", OWNER, OWNER, OWNER, OWNER, -1, 0},
     {"real", OWNER, 2000, 2000, 2000, -1, 0},
     {"effective", 2000, OWNER, 2000, 2000, -1, 0},
-    {"saved", 2000, 2000, OWNER, 2000, -1, 0},
+    {"saved", 2001, 2001, OWNER, 2000, -1, 0},
     {"other", 2000, 2000, 2000, 2000, -1, 0},
     {"group", 2000, 2000, 2000, OWNER, -1, 0},
     {"supplementary", 2000, 2000, 2000, 2000, OWNER, 0},
