@@ -60,20 +60,13 @@ static struct page *filemap_find_page(struct fault *f)
     return p && filemap_page_is(p, m, index) && index < mapping_nr_pages(m) ? p : NULL;
 }
 
-// The stretch of addresses to map around the fault: the aligned window, within the VMA. The window
-// is never larger than a leaf table.
-static void fault_window(const struct fault *f, vaddr_t *start, vaddr_t *end)
+// The table is locked, the faulting page mapped: map the cached pages around it into empty entries.
+// That is in the aligned window, which is never larger than a leaf table, within the VMA.
+static unsigned map_around(struct fault *f, bool writable)
 {
-    u64 bytes = (f->access & FAULT_WRITE) ? PAGE_SIZE : fault_around_pages * PAGE_SIZE;
+    u64 bytes = fault_around_pages * PAGE_SIZE;
     vaddr_t base = align_down(f->addr, bytes);
-    *start = max(base, f->vma->start);
-    *end = min(base + bytes, f->vma->end);
-}
-
-// The table is locked: map the cached pages of [start, end) but the faulting one into empty
-// entries.
-static unsigned map_around(struct fault *f, vaddr_t start, vaddr_t end, bool writable)
-{
+    vaddr_t start = max(base, f->vma->start), end = min(base + bytes, f->vma->end);
     struct mapping *m = f->vma->file->mapping;
     struct pte_slot *slot = table_slot(f->table, start);
     u64 index = vma_page_index(f->vma, start);
@@ -109,10 +102,8 @@ static int filemap_map_pages(struct fault *f)
 {
     const struct vma *v = f->vma;
     bool write = f->access & FAULT_WRITE;
-    bool around = vma_maps_writable(v);
-    bool writable = write ? !v->ops->page_mkwrite || f->mkwrite_done : around;
+    bool writable = write ? !v->ops->page_mkwrite || f->mkwrite_done : vma_maps_writable(v);
     struct page *page = filemap_find_page(f);
-    vaddr_t start, end;
 
     if (!page) {
         return -ENOENT;
@@ -128,7 +119,6 @@ static int filemap_map_pages(struct fault *f)
         f->want_mkwrite = true;
         return -ENOENT;
     }
-    fault_window(f, &start, &end);
     if (!fault_lock_leaf(f)) {
         return -EAGAIN;
     }
@@ -139,8 +129,8 @@ static int filemap_map_pages(struct fault *f)
     pte_t e = fault_entry(v, page, writable);
     pte_write(f->slot, write ? pte_set_dirty(e) : e);
     unsigned nr = 1;
-    if (end - start > PAGE_SIZE) {
-        nr += map_around(f, start, end, around);
+    if (!write && fault_around_pages > 1) {
+        nr += map_around(f, writable);
     }
     f->table->nr_used += (u16)nr;
     mm_this_cpu(f->mm)->nr_file += nr;
