@@ -558,7 +558,7 @@ static void random_mmap(unsigned from, unsigned to, unsigned top)
 {
     unsigned len = to - from, kind = random_below(8), flags = MAP_PRIVATE;
     struct file *file = NULL, *given_file = NULL;
-    u32 vma_flags = random_access() | VMA_MAYREAD | VMA_MAYWRITE;
+    u32 vma_flags = random_access() | VMA_MAYREAD | VMA_MAYWRITE | VMA_SOFT_DIRTY;
     int at = (int)from;
     // Offsets that often adjoin those of the neighbours.
     u64 off = random_below(4) ? from : random_below(50);
@@ -647,6 +647,40 @@ static void random_move(unsigned from, unsigned to)
     }
 }
 
+// As mm/clear_refs.c does it: the same VMA, with flags that keep no neighbours apart.
+static long replace(struct vma *v, u32 flags)
+{
+    struct edit e;
+
+    vma_plan_init(&e, &mm);
+    int err = vma_plan_replace(&e, v, flags);
+    err = err ? err : vma_plan_ready(&e);
+    if (err) {
+        vma_plan_abort(&e);
+        return err;
+    }
+    vma_commit(&e);
+    vma_commit_finish(&e);
+    vma_commit_release(&e);
+    return 0;
+}
+
+static void random_clear(unsigned from, unsigned to)
+{
+    while (from < to) {
+        struct vma *v = vma_find_first(&mm, addr_of(from));
+        if (!v || v->start >= addr_of(to)) {
+            return;
+        }
+        u32 flags = v->flags & ~(u32)VMA_SOFT_DIRTY;
+        from = cell_of(v->end);
+        if (v->flags != flags) {
+            want_flags(cell_of(v->start), from, flags);
+            step(replace(v, flags));
+        }
+    }
+}
+
 // Room below a growing VMA, as mm/stack.c takes it.
 static void random_grow(void)
 {
@@ -690,8 +724,10 @@ static void random_run(unsigned ops, unsigned top)
             random_flags(from, to);
         } else if (what < 92) {
             random_move(from, to);
-        } else if (what < 95) {
+        } else if (what < 94) {
             random_grow();
+        } else if (what < 95) {
+            random_clear(from, to);
         } else if (what < 98) {
             world_park(from);
         } else {

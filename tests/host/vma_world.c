@@ -28,7 +28,8 @@ static long vmas_at_start;
 static int fake_mmap(struct file *f, const struct vma_ops **ops);
 
 static const struct vma_ops fake_vma_ops = {0};
-static struct inode fake_inode = {.mode = S_IFREG};
+static struct super fake_super;
+static struct inode fake_inode = {.mode = S_IFREG, .sb = &fake_super};
 static const struct file_ops fake_file_ops = {.mmap = fake_mmap};
 
 static int fake_mmap(struct file *f, const struct vma_ops **ops)
@@ -266,6 +267,26 @@ void zap_range(struct mm *m, vaddr_t start, vaddr_t end, unsigned flags, struct 
 
 // ---- The oracle ---------------------------------------------------------------------------------
 
+static bool joins(const struct cell *a, const struct cell *b)
+{
+    return a->flags && !((a->flags ^ b->flags) & ~(u32)VMA_SOFT_DIRTY) && a->file == b->file &&
+           a->pgoff + 1 == b->pgoff;
+}
+
+// What is joined is soft-dirty if a part of it was.
+static void want_soft_dirty(void)
+{
+    for (unsigned c = 0, end; c < NR_CELLS; c = end) {
+        u32 soft = want.cell[c].flags & VMA_SOFT_DIRTY;
+        for (end = c + 1; end < NR_CELLS && joins(&want.cell[end - 1], &want.cell[end]); end++) {
+            soft |= want.cell[end].flags & VMA_SOFT_DIRTY;
+        }
+        for (unsigned d = c; d < end; d++) {
+            want.cell[d].flags |= soft;
+        }
+    }
+}
+
 static void want_range(unsigned from, unsigned to)
 {
     want = have;
@@ -283,6 +304,7 @@ void want_map(unsigned from, unsigned to, u32 flags, struct file *file, u64 pgof
     for (unsigned c = from; c < to; c++) {
         want.cell[c] = (struct cell){flags, file, pgoff + c - from};
     }
+    want_soft_dirty();
 }
 
 void want_unmap(unsigned from, unsigned to)
@@ -298,6 +320,7 @@ void want_flags(unsigned from, unsigned to, u32 flags)
     for (unsigned c = from; c < to; c++) {
         want.cell[c].flags = flags;
     }
+    want_soft_dirty();
 }
 
 void world_snapshot(void)
@@ -364,11 +387,6 @@ void step_end(long err)
 }
 
 // ---- Checks -------------------------------------------------------------------------------------
-
-static bool joins(const struct cell *a, const struct cell *b)
-{
-    return a->flags && a->flags == b->flags && a->file == b->file && a->pgoff + 1 == b->pgoff;
-}
 
 static int nr_parked_on(const struct vma *v)
 {
@@ -548,7 +566,7 @@ void world_unpark(void)
 
 // ---- Pictures -----------------------------------------------------------------------------------
 
-#define PRIVATE (VMA_MAYREAD | VMA_MAYWRITE)
+#define PRIVATE (VMA_MAYREAD | VMA_MAYWRITE | VMA_SOFT_DIRTY)
 
 static const struct {
     char letter;
