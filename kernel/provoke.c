@@ -4,9 +4,12 @@
 //     kernel-stack  use more of it than there is           not SAN=kasan
 //     lock-order    take two locks against their ranks     DEBUG=1 only
 //     rcu-sleep     sleep in a read section                DEBUG=1 only
+//     rcu-free      free under a reader                    DEBUG=1 only, two CPUs
 //     lock-sleep    sleep with a spinlock held             DEBUG=1 only
 //
 // A build that does not check the rule says so and goes on.
+#include <arch/cpu.h>
+#include <arch/time.h>
 #include <bootinfo.h>
 #include <k/assert.h>
 #include <k/lock.h>
@@ -16,6 +19,7 @@
 #include <k/types.h>
 #include <ktest.h>
 #include <sched.h>
+#include <uapi/time.h>
 
 static struct spinlock first = SPINLOCK_INIT(RANK_MAPPING);
 static struct spinlock second = SPINLOCK_INIT(RANK_PAGE);
@@ -54,6 +58,30 @@ static void provoke_rcu_sleep(void)
     rcu_read_unlock();
 }
 
+static void free_something(void *done)
+{
+    synchronize_rcu();
+    store_release((atomic_bool *)done, true); // pairs with provoke_rcu_free
+}
+
+// Read on a CPU that says it is idle, so that nobody waits for it.
+static void provoke_rcu_free(void)
+{
+    static atomic_bool done;
+    if (!kthread_create("provoke", free_something, &done)) {
+        return;
+    }
+    unsigned long flags = irq_save();
+    rcu_read_lock();
+    rcu_idle_enter();
+    for (u64 end = clock_ns() + 5 * NSEC_PER_SEC; clock_ns() < end && !load_acquire(&done);) {
+        cpu_relax();
+    }
+    rcu_idle_exit();
+    rcu_read_unlock();
+    irq_restore(flags);
+}
+
 static void provoke_lock_sleep(void)
 {
     spin_lock(&first);
@@ -69,6 +97,7 @@ static const struct {
     {"kernel-stack", provoke_kernel_stack},
     {"lock-order", provoke_lock_order},
     {"rcu-sleep", provoke_rcu_sleep},
+    {"rcu-free", provoke_rcu_free},
     {"lock-sleep", provoke_lock_sleep},
 };
 

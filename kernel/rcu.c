@@ -71,6 +71,8 @@
 #include <sched.h>
 #include <smp.h>
 
+#include "rcu_check.h"
+
 #define RCU_BATCH   128  // callbacks that make a grace period worth while
 #define RCU_RUN_MAX 256  // callbacks run between two looks at the run queue
 #define RCU_BACKLOG 8192 // callbacks from which on we interrupt the CPUs we wait for
@@ -88,6 +90,7 @@ struct rcu_cpu {
     atomic_bool urgent;                // move `next` on however short it is; the tick sets it
     atomic_ulong nr;                   // all three queues; rcu_barrier on another CPU reads it
     struct rcu_head barrier;
+    struct rcu_readers readers; // DEBUG: that `wait` must not run under
 };
 
 static DEFINE_PER_CPU(struct rcu_cpu, rcu_cpu);
@@ -213,6 +216,7 @@ static void rcu_advance(struct rcu_cpu *r)
     for (;;) {
         u64 now = load_seq(&gp); // acquire: the sections that gp_end had behind it
         if (r->wait.first && now >= r->wait_gp) {
+            rcu_readers_gone(&r->readers);
             queue_move(&r->done, &r->wait);
         }
         if (!r->wait.first && r->next.first &&
@@ -220,6 +224,7 @@ static void rcu_advance(struct rcu_cpu *r)
             store_relaxed(&r->urgent, false);
             queue_move(&r->wait, &r->next);
             atomic_fence_seq(); // (1)
+            rcu_readers_note(&r->readers);
             now = load_seq(&gp);
             r->wait_gp = (now + 3) & ~1ul; // even: the next one's end; odd: the next but one's
         }
@@ -434,8 +439,8 @@ void rcu_init(void)
 void rcu_read_lock(void)
 {
     struct thread *t = current_thread();
-    if (t) {
-        t->rcu_depth++;
+    if (t && t->rcu_depth++ == 0) {
+        rcu_reader_enter();
     }
     compiler_barrier();
 }
@@ -446,7 +451,9 @@ void rcu_read_unlock(void)
     compiler_barrier();
     if (t) {
         assert(t->rcu_depth > 0);
-        t->rcu_depth--;
+        if (--t->rcu_depth == 0) {
+            rcu_reader_leave();
+        }
     }
 }
 

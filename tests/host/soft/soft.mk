@@ -20,7 +20,7 @@ SOFT_SRC_test_fault_rcu := $(SOFT_MM) $(SOFT_MACHINE) $(SOFT_REAL) $(SOFT_FAULT)
 SOFT_SRC_test_rcu := $(SOFT_MM) $(SOFT_MACHINE) $(SOFT_REAL) tests/host/soft/test_rcu.c
 
 SOFT_CPPFLAGS := -Itests/host/soft/include -Itests/host/soft -Iinclude -Itests/host/shim \
-        -DCONFIG_DEBUG=1
+        -DCONFIG_DEBUG=1 -DCONFIG_RCU_CHECK=0
 SOFT_CFLAGS := -std=gnu17 -O1 -g $(WARN) -fno-omit-frame-pointer
 SOFT_CC_soft := $(CC) -fsanitize=address,undefined -fno-sanitize-recover=all \
         -DSOFT_ASAN=1 -DCONFIG_KASAN=1
