@@ -3,6 +3,9 @@
 // The last put of a file may evict its inode, which takes sleeping locks. VMAs let go of their
 // files in RCU callbacks, so a put that turns out to be the last is handed to a kernel thread
 // through a lock-free chain; every other put is a plain decrement on the spot.
+//
+// A put may lead to the next one, as that of a socket in a message to a socket in a message. Who
+// wants to look at what is left over only when all of them are over asks with file_put_then.
 
 #include <fs.h>
 #include <k/assert.h>
@@ -10,7 +13,8 @@
 #include <sched.h>
 
 static _Atomic(struct file *) later;
-static atomic_long nr_later; // handed over, not yet put
+static _Atomic(void (*)(void)) then;
+static atomic_long nr_later; // handed over, not yet put; and 1 for `then`
 static struct waitq later_waitq = WAITQ_INIT(later_waitq);
 static struct waitq flush_waitq = WAITQ_INIT(flush_waitq);
 
@@ -38,11 +42,20 @@ void file_put_later(struct file *f)
     waitq_wake_one(&later_waitq);
 }
 
+void file_put_then(void (*fn)(void))
+{
+    atomic_fetch_add(&nr_later, 1); // first, or the thread could be done before it
+    if (atomic_exchange(&then, fn)) {
+        atomic_fetch_sub(&nr_later, 1); // it has been asked for, and wakes file_put_flush
+    }
+    waitq_wake_one(&later_waitq); // pairs with the look at `then`
+}
+
 static void file_later_thread(void *arg)
 {
     (void)arg;
     for (;;) {
-        waitq_wait(&later_waitq, load_relaxed(&later) != NULL);
+        waitq_wait(&later_waitq, load_relaxed(&later) || load_relaxed(&then));
         struct file *f = atomic_exchange(&later, NULL);
         while (f) {
             struct file *next = f->later;
@@ -50,6 +63,11 @@ static void file_later_thread(void *arg)
             atomic_fetch_sub(&nr_later, 1);
             f = next;
             cond_resched();
+        }
+        void (*fn)(void) = load_relaxed(&later) ? NULL : atomic_exchange(&then, NULL);
+        if (fn) {
+            fn();
+            atomic_fetch_sub(&nr_later, 1);
         }
         waitq_wake_all(&flush_waitq);
     }

@@ -175,6 +175,9 @@ void file_put(struct file *f); // the last put calls release; may sleep
 // is done by a kernel thread soon after. file_put_flush waits until none is waiting.
 // fs/file_later.c.
 void file_put_later(struct file *f);
+// Have that thread call fn, once, when nothing waits to be put any more. It may sleep. There is one
+// fn: the collector of unix sockets.
+void file_put_then(void (*fn)(void));
 void file_put_flush(void);
 void file_put_later_init(void);
 long file_nr_open(void); // for leak tests

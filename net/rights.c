@@ -19,10 +19,10 @@
 //
 // The collector looks at all sockets in flight, so it must not run for each event: a chain of ten
 // thousand sockets, each in a message to the next, is let go of one by one. It runs when a socket's
-// file is released, but with many in flight only every so many times (rights_released): a
-// release pays for a look at some RELEASE_PAYS sockets. And it runs before a message is made when
-// twice as many are in flight as the last time left there: who makes circles only, and releases
-// nothing, does not fill the memory with them.
+// file is released and few are in flight; with more of them, when the thread that lets go of files
+// has nothing left to do, once for all releases until then. And it runs before a message is made
+// when twice as many are in flight as the last time left there: who makes circles only, and
+// releases nothing, does not fill the memory with them.
 //
 // How many files may be under way is bounded for each user (unix(7), ETOOMANYREFS), because a
 // program can close its descriptors of them: RLIMIT_NOFILE alone would not bound it. A message may
@@ -33,14 +33,13 @@
 #include <proc.h>
 #include "usock.h"
 
-#define RELEASE_PAYS 64
+#define FEW 64 // sockets in flight: looked at at once
 
 static struct mutex rights_mutex = MUTEX_INIT(rights_mutex, RANK_SLEEP_MISC);
 static struct list inflight = LIST_INIT(inflight); // [G] usock.flight_link
 static struct list users = LIST_INIT(users);       // [G] flight_user.link
 static atomic_uint nr_inflight;                    // [a] sockets in it, written under G
 static atomic_uint collect_at = 1000;              // [a] so many are worth a look
-static atomic_uint nr_released;                    // [a] sockets, since a release has collected
 
 void rights_lock(void)
 {
@@ -130,8 +129,9 @@ static void collect_if_many(void)
 void rights_released(void)
 {
     unsigned nr = load_relaxed(&nr_inflight);
-    if (nr && (fetch_add_relaxed(&nr_released, 1) + 1) * (u64)RELEASE_PAYS >= nr) {
-        store_relaxed(&nr_released, 0);
+    if (nr > FEW) {
+        file_put_then(collect);
+    } else if (nr) {
         collect();
     }
 }

@@ -195,7 +195,7 @@ void rights_sent_locked(struct rights *r);
 void rights_taken_locked(struct rights *r);
 // The rights of a message, which keeps them if peek. NULL: none, or (peek) no memory.
 struct rights *umsg_take_rights(struct umsg *m, bool peek);
-// A socket's file was closed: let go of what only circles of messages keep, now or at a later one.
+// A socket's file was closed: let go of what only circles of messages keep, now or soon.
 void rights_released(void);
 
 #endif
