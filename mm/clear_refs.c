@@ -88,26 +88,6 @@ static pte_t entry_without_accessed(pte_t e, u32 arg)
     return pte_table_page(e) == zero_page ? e : pte_clear_accessed(e);
 }
 
-// The edit lock is held. v is replaced by one that is not soft-dirty; its entries stay.
-static int vma_clear_soft_dirty(struct mm *mm, struct vma *v)
-{
-    struct edit e;
-    vma_plan_init(&e, mm);
-    int err = vma_plan_replace(&e, v, v->flags & ~(u32)VMA_SOFT_DIRTY);
-    if (!err) {
-        err = vma_plan_ready(&e);
-    }
-    if (err) {
-        vma_plan_abort(&e);
-        return err;
-    }
-    vma_commit(&e);
-    vma_commit_finish(&e);
-    vma_commit_release(&e);
-    yield_point("not soft-dirty");
-    return 0;
-}
-
 static bool vma_is_meant(const struct vma *v, enum mm_clear what)
 {
     return what == MM_CLEAR_ACCESSED_ANON   ? !v->file
@@ -127,10 +107,11 @@ static int clear_vmas(struct mm *mm, enum mm_clear what, struct tlb_batch *b)
             continue;
         }
         if (what == MM_CLEAR_SOFT_DIRTY && (v->flags & VMA_SOFT_DIRTY)) {
-            int err = vma_clear_soft_dirty(mm, v);
+            int err = vma_replace(mm, v, v->flags & ~(u32)VMA_SOFT_DIRTY);
             if (err) {
                 return err;
             }
+            yield_point("not soft-dirty");
         }
         change_entries(mm, start, at, change, 0, b);
     }

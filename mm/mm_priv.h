@@ -93,5 +93,7 @@ bool mm_may_lock(struct mm *mm, u64 nr_pages);
 // Replace the flags of [start, end), which lies inside v: publishes up to three VMAs. The entries
 // are the caller's affair. 0 or -ENOMEM.
 int vma_set_flags(struct mm *mm, struct vma *v, vaddr_t start, vaddr_t end, u32 flags);
+// Those of all of v, in VMA_SOFT_DIRTY alone: neighbours that could not be joined still cannot.
+int vma_replace(struct mm *mm, struct vma *v, u32 flags);
 
 #endif

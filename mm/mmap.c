@@ -166,6 +166,15 @@ int vma_set_flags(struct mm *mm, struct vma *v, vaddr_t start, vaddr_t end, u32 
     return err;
 }
 
+int vma_replace(struct mm *mm, struct vma *v, u32 flags)
+{
+    struct edit e;
+    vma_plan_init(&e, mm);
+    int err = commit_plan(&e, vma_plan_replace(&e, v, flags));
+    vma_commit_release(&e);
+    return err;
+}
+
 // ---- mmap ------------------------------------------------------------------------------------
 
 static int check_type(unsigned flags, struct file *file)

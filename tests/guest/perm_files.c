@@ -4,9 +4,7 @@
 // without any, against modes of all kinds. A line has the errno of each call, 0 where it was
 // allowed, and what became of the modes and owners, which must be what Linux says.
 #define _GNU_SOURCE
-#include "proc_test.h"
-#include <grp.h>
-#include <linux/capability.h>
+#include "perm_test.h"
 #include <linux/openat2.h>
 #include <sys/inotify.h>
 #include <sys/mman.h>
@@ -16,66 +14,28 @@
 #include <sys/sysmacros.h>
 #include <sys/un.h>
 
-#define TOP      "/tmp/perm"
-#define OWNER    1000
-#define NOATIME  01000000
-#define EACCESS  0x200
-#define ALL_CAPS (~0ull)
+#define TOP     "/tmp/perm"
+#define OWNER   1000
+#define NOATIME 01000000
+#define EACCESS 0x200
 
-// real, effective: of users; a capability more than that gives: its bit.
-static const struct who {
-    const char *name;
-    int real, effective, gid, group;
-    unsigned long long caps;
-} whos[] = {
-    {"root", 0, 0, 0, -1, ALL_CAPS},
-    {"root without", 0, 0, 0, -1, 0},
-    {"owner", OWNER, OWNER, OWNER, -1, 0},
-    {"group", 1001, 1001, OWNER, -1, 0},
-    {"supplementary", 1001, 1001, 1001, OWNER, 0},
-    {"other", 2000, 2000, 2000, -1, 0},
-    {"for root", 2000, 0, 2000, -1, ALL_CAPS},
-    {"for owner", 2000, OWNER, 2000, -1, 0},
-    {"root for other", 0, 2000, 2000, -1, 0},
-    {"override", 2000, 2000, 2000, -1, 1ull << CAP_DAC_OVERRIDE},
-    {"read search", 2000, 2000, 2000, -1, 1ull << CAP_DAC_READ_SEARCH},
-    {"fowner", 2000, 2000, 2000, -1, 1ull << CAP_FOWNER},
-    {"chown", 2000, 2000, 2000, -1, 1ull << CAP_CHOWN},
-    {"fsetid", OWNER, OWNER, 2000, -1, 1ull << CAP_FSETID},
-    {"mknod", 2000, 2000, 2000, -1, 1ull << CAP_MKNOD},
+static const struct who whos[] = {
+    {"root", 0, 0, 0, 0, -1, ALL_CAPS},
+    {"root without", 0, 0, 0, 0, -1, 0},
+    {"owner", OWNER, OWNER, OWNER, OWNER, -1, 0},
+    {"group", 1001, 1001, 1001, OWNER, -1, 0},
+    {"supplementary", 1001, 1001, 1001, 1001, OWNER, 0},
+    {"other", 2000, 2000, 2000, 2000, -1, 0},
+    {"for root", 2000, 0, 2000, 2000, -1, ALL_CAPS},
+    {"for owner", 2000, OWNER, 2000, 2000, -1, 0},
+    {"root for other", 0, 2000, 0, 2000, -1, 0},
+    {"override", 2000, 2000, 2000, 2000, -1, 1ull << CAP_DAC_OVERRIDE},
+    {"read search", 2000, 2000, 2000, 2000, -1, 1ull << CAP_DAC_READ_SEARCH},
+    {"fowner", 2000, 2000, 2000, 2000, -1, 1ull << CAP_FOWNER},
+    {"chown", 2000, 2000, 2000, 2000, -1, 1ull << CAP_CHOWN},
+    {"fsetid", OWNER, OWNER, OWNER, 2000, -1, 1ull << CAP_FSETID},
+    {"mknod", 2000, 2000, 2000, 2000, -1, 1ull << CAP_MKNOD},
 };
-
-static void become(const struct who *w)
-{
-    struct __user_cap_header_struct h = {_LINUX_CAPABILITY_VERSION_3, 0};
-    struct __user_cap_data_struct d[2];
-    gid_t group = (gid_t)w->group;
-    MUST(setgroups(w->group < 0 ? 0 : 1, &group) == 0);
-    MUST(setresgid((gid_t)w->gid, (gid_t)w->gid, (gid_t)w->gid) == 0);
-    MUST(prctl(PR_SET_KEEPCAPS, 1) == 0);
-    MUST(setresuid((uid_t)w->real, (uid_t)w->effective, (uid_t)w->real) == 0);
-    if (w->caps != ALL_CAPS) {
-        MUST(syscall(SYS_capget, &h, d) == 0);
-        d[0].effective = d[0].permitted = (unsigned)w->caps;
-        d[1].effective = d[1].permitted = 0;
-        d[0].inheritable = d[1].inheritable = 0;
-        MUST(syscall(SYS_capset, &h, d) == 0);
-    }
-}
-
-static int result(long r)
-{
-    return r < 0 ? errno : 0;
-}
-
-static int result_fd(int fd)
-{
-    int err = result(fd);
-    if (fd >= 0) {
-        close(fd);
-    }
-    return err;
-}
 
 // ---- A file -------------------------------------------------------------------------------------
 

@@ -4,9 +4,7 @@
 // has the errno of each call, which must be what Linux says. Last, that an open /proc/PID/mem is
 // not a way into the next program.
 #define _GNU_SOURCE
-#include "proc_test.h"
-#include <grp.h>
-#include <linux/capability.h>
+#include "perm_test.h"
 #include <stdint.h>
 #include <sys/ipc.h>
 #include <sys/mman.h>
@@ -18,12 +16,8 @@
 
 #define OWNER 1000
 
-static const struct who {
-    const char *name;
-    int real, effective, saved, gid, group;
-    unsigned long long caps;
-} whos[] = {
-    {"root", 0, 0, 0, 0, -1, ~0ull},
+static const struct who whos[] = {
+    {"root", 0, 0, 0, 0, -1, ALL_CAPS},
     {"root without", 0, 0, 0, 0, -1, 0},
     {"owner", OWNER, OWNER, OWNER, OWNER, -1, 0},
     {"real", OWNER, 2000, 2000, 2000, -1, 0},
@@ -40,38 +34,6 @@ static const struct who {
 #define NR_WHOS (int)(sizeof(whos) / sizeof(whos[0]))
 enum { PLAIN, UNDUMPABLE, SESSION, NR_KINDS };
 static const char *const kinds[] = {"", ", not dumpable", ", own session"};
-
-static void become(const struct who *w)
-{
-    struct __user_cap_header_struct h = {_LINUX_CAPABILITY_VERSION_3, 0};
-    struct __user_cap_data_struct d[2];
-    gid_t group = (gid_t)w->group;
-    MUST(setgroups(w->group < 0 ? 0 : 1, &group) == 0);
-    MUST(setresgid((gid_t)w->gid, (gid_t)w->gid, (gid_t)w->gid) == 0);
-    MUST(prctl(PR_SET_KEEPCAPS, 1) == 0);
-    MUST(setresuid((uid_t)w->real, (uid_t)w->effective, (uid_t)w->saved) == 0);
-    if (~w->caps) {
-        MUST(syscall(SYS_capget, &h, d) == 0);
-        d[0].effective = d[0].permitted = (unsigned)w->caps;
-        d[1].effective = d[1].permitted = d[0].inheritable = d[1].inheritable = 0;
-        MUST(syscall(SYS_capset, &h, d) == 0);
-    }
-    MUST(prctl(PR_SET_DUMPABLE, 1) == 0);
-}
-
-static int result(long r)
-{
-    return r < 0 ? errno : 0;
-}
-
-static int result_fd(int fd)
-{
-    int err = result(fd);
-    if (fd >= 0) {
-        close(fd);
-    }
-    return err;
-}
 
 static int *results;
 

@@ -647,24 +647,7 @@ static void random_move(unsigned from, unsigned to)
     }
 }
 
-// As mm/clear_refs.c does it: the same VMA, with flags that keep no neighbours apart.
-static long replace(struct vma *v, u32 flags)
-{
-    struct edit e;
-
-    vma_plan_init(&e, &mm);
-    int err = vma_plan_replace(&e, v, flags);
-    err = err ? err : vma_plan_ready(&e);
-    if (err) {
-        vma_plan_abort(&e);
-        return err;
-    }
-    vma_commit(&e);
-    vma_commit_finish(&e);
-    vma_commit_release(&e);
-    return 0;
-}
-
+// As mm/clear_refs.c does it.
 static void random_clear(unsigned from, unsigned to)
 {
     while (from < to) {
@@ -676,7 +659,7 @@ static void random_clear(unsigned from, unsigned to)
         from = cell_of(v->end);
         if (v->flags != flags) {
             want_flags(cell_of(v->start), from, flags);
-            step(replace(v, flags));
+            step(vma_replace(&mm, v, flags));
         }
     }
 }
