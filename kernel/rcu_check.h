@@ -1,5 +1,5 @@
-// The RCU checker of DEBUG=1 kernels: does rcu.c itself wait for readers? (That readers do not sleep
-// or report a quiescent state is asked where they would.) Between rcu.c and rcu_check.c.
+// The RCU checker of DEBUG=1 kernels: does rcu.c itself wait for readers? (That readers do not
+// sleep or report a quiescent state is asked where they would.) Between rcu.c and rcu_check.c.
 #ifndef KERNEL_RCU_CHECK_H
 #define KERNEL_RCU_CHECK_H
 
