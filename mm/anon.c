@@ -54,7 +54,7 @@ static int fault_anon_read(struct fault *f)
     return 0;
 }
 
-int fault_anon(struct fault *f)
+on_one_page(1024) int fault_anon(struct fault *f)
 {
     if (!(f->access & FAULT_WRITE)) {
         return fault_anon_read(f);

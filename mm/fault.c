@@ -177,7 +177,7 @@ static cold int fault_slow(struct fault *f, int err)
 
 // One pass. 0: done; -EAGAIN: start again; else the fault fails. Nothing but f->page and f->anon is
 // held on return.
-static int fault_pass(struct fault *f)
+static on_one_page(512) int fault_pass(struct fault *f)
 {
     const struct mm_scheme *scheme = f->mm->scheme;
     int err = scheme->fault_enter(f);

@@ -98,7 +98,7 @@ static bool vma_maps_writable(const struct vma *v)
     return (v->flags & both) == both && !v->ops->page_mkwrite;
 }
 
-static int filemap_map_pages(struct fault *f)
+static on_one_page(2048) int filemap_map_pages(struct fault *f)
 {
     const struct vma *v = f->vma;
     bool write = f->access & FAULT_WRITE;

@@ -315,7 +315,7 @@ static noinline void *find_bounds_rcu(struct maple_tree *mt, u64 addr, u64 *star
 }
 
 // The page fault's lookup: keep it small. DOC: lookup
-void *mt_find_rcu(struct maple_tree *mt, u64 addr, u64 *start, u64 *end)
+on_one_page(256) void *mt_find_rcu(struct maple_tree *mt, u64 addr, u64 *start, u64 *end)
 {
     struct maple_node *n;
 

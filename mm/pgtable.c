@@ -208,7 +208,8 @@ static cold int pt_walk_install(struct mm *mm, vaddr_t addr)
     return 0;
 }
 
-int pt_walk_leaf_nosleep(struct mm *mm, vaddr_t addr, struct page **leaf, struct pte_slot **slot)
+on_one_page(256) int pt_walk_leaf_nosleep(struct mm *mm, vaddr_t addr, struct page **leaf,
+                                          struct pte_slot **slot)
 {
     paddr_t table = mm_root(mm, addr);
     // From entry to entry by physical address: a table's struct page is needed only at the leaf.

@@ -61,7 +61,7 @@ static void copy_by_loop(void *dst, const void *src)
                      : "memory", "cc");
 }
 
-void mem_clear_page(void *page)
+on_one_page(512) void mem_clear_page(void *page)
 {
     if (cpu_has_fast_strings) {
         clear_by_string(page);
@@ -70,7 +70,7 @@ void mem_clear_page(void *page)
     }
 }
 
-void mem_copy_page(void *dst, const void *src)
+on_one_page(1024) void mem_copy_page(void *dst, const void *src)
 {
     if (cpu_has_fast_strings) {
         copy_by_string(dst, src);

@@ -51,11 +51,14 @@ typedef u64 pfn_t;   // a physical page number: paddr >> PAGE_SHIFT
         max_a_ > max_b_ ? max_a_ : max_b_;                                                         \
     })
 
-#define likely(x)                         __builtin_expect(!!(x), 1)
-#define unlikely(x)                       __builtin_expect(!!(x), 0)
-#define cache_aligned                     __attribute__((aligned(CACHE_LINE)))
-#define noinline                          __attribute__((noinline))
-#define cold                              __attribute__((__cold__, __noinline__))
+#define likely(x)     __builtin_expect(!!(x), 1)
+#define unlikely(x)   __builtin_expect(!!(x), 0)
+#define cache_aligned __attribute__((aligned(CACHE_LINE)))
+#define noinline      __attribute__((noinline))
+#define cold          __attribute__((__cold__, __noinline__))
+// For a function of up to so many bytes, a power of two: all of it is on one page. An emulator that
+// translates code leaves it at the border of a page, which a loop across one does each time.
+#define on_one_page(bytes)                __attribute__((__aligned__(bytes)))
 #define noreturn_fn                       __attribute__((noreturn))
 #define printf_like(fmt_index, first_arg) __attribute__((format(printf, fmt_index, first_arg)))
 
