@@ -6,8 +6,6 @@
 // Between the looks rights come and go, and a fork shares the pages, so that the next store faults
 // in another way; mm/audit.c looks for entries that let stores pass.
 
-#include <filemap.h>
-#include <fs.h>
 #include <k/assert.h>
 #include <k/errno.h>
 #include <k/string.h>
@@ -24,8 +22,7 @@
 #define CLEARS     12u
 
 static struct mm *of;
-static struct inode inode;
-static struct file file;
+static struct test_file file;
 static atomic_bool over;
 static unsigned session;
 
@@ -35,28 +32,6 @@ static int clears_read_page(struct mapping *m, struct page *page)
     memset(page_addr(page), 0, PAGE_SIZE);
     cond_resched();
     return 0;
-}
-
-static const struct mapping_ops clears_mapping_ops = {.read_page = clears_read_page};
-
-static int clears_file_mmap(struct file *f, const struct vma_ops **ops)
-{
-    (void)f;
-    *ops = &filemap_vma_ops;
-    return 0;
-}
-
-static const struct file_ops clears_file_ops = {.mmap = clears_file_mmap};
-
-static void file_create(void)
-{
-    file = (struct file){.ref = 1, .flags = 2}; // O_RDWR
-    file.ops = &clears_file_ops;
-    file.inode = &inode;
-    file.mapping = &inode.mapping;
-    mutex_init(&inode.lock, RANK_INODE);
-    mapping_init(&inode.mapping, &inode, &clears_mapping_ops);
-    store_relaxed(&inode.mapping.size_bytes, NR_PAGES * PAGE_SIZE);
 }
 
 noreturn_fn static void unseen(const char *what, unsigned page, u64 value)
@@ -175,7 +150,7 @@ static void session_begin(void)
     static const unsigned flags[] = {MAP_PRIVATE | MAP_ANONYMOUS, MAP_PRIVATE, MAP_SHARED};
     unsigned kind = session % array_size(flags);
     must("mmap", mm_mmap(of, AREA, NR_PAGES * PAGE_SIZE, PROT_READ | PROT_WRITE,
-                         MAP_FIXED | flags[kind], kind ? &file : NULL, 0));
+                         MAP_FIXED | flags[kind], kind ? &file.file : NULL, 0));
     store_seq(&over, false);
 }
 
@@ -187,7 +162,7 @@ void run_clears(unsigned me, struct mm *mm, unsigned long sessions)
     }
     if (me == 0) {
         of = mm;
-        file_create();
+        test_file_create(&file, clears_read_page, NR_PAGES * PAGE_SIZE);
     }
     mm_activate(mm);
     for (unsigned long n = 0; n < sessions; n++) {
@@ -211,9 +186,7 @@ void run_clears(unsigned me, struct mm *mm, unsigned long sessions)
     soft_barrier();
     if (me == 0) {
         must("munmap", mm_munmap(mm, AREA, NR_PAGES * PAGE_SIZE));
-        soft_settle();
-        assert(load_acquire(&file.ref) == 1);
-        mapping_destroy(&inode.mapping);
+        test_file_destroy(&file);
     }
     soft_barrier();
 }

@@ -19,7 +19,6 @@
 // was the last.
 
 #include <filemap.h>
-#include <fs.h>
 #include <k/assert.h>
 #include <k/errno.h>
 #include <k/rcu.h>
@@ -46,9 +45,7 @@ struct duel {
 
 static struct mm *duel_mm;
 static const struct duel *duel;
-static struct super super;
-static struct inode inode;
-static struct file file;
+static struct test_file file;
 static atomic_ulong generation; // of the file's contents
 static atomic_uint nr_ended;
 static atomic_bool gone; // what was there must not be seen by an access that begins now
@@ -66,35 +63,6 @@ static int duel_read_page(struct mapping *m, struct page *page)
         word[i] = value;
     }
     return 0;
-}
-
-static const struct mapping_ops duel_mapping_ops = {.read_page = duel_read_page};
-
-static int duel_file_mmap(struct file *f, const struct vma_ops **ops)
-{
-    (void)f;
-    *ops = &filemap_vma_ops;
-    return 0;
-}
-
-static const struct file_ops duel_file_ops = {.mmap = duel_file_mmap};
-
-static void file_create(void)
-{
-    file = (struct file){.ref = 1, .flags = 2}; // O_RDWR
-    file.ops = &duel_file_ops;
-    file.inode = &inode;
-    file.mapping = &inode.mapping;
-    mutex_init(&inode.lock, RANK_INODE);
-    inode.sb = &super;
-    mapping_init(&inode.mapping, &inode, &duel_mapping_ops);
-}
-
-static void file_resize(u64 size)
-{
-    mutex_lock(&inode.lock);
-    mapping_truncate(&inode.mapping, size);
-    mutex_unlock(&inode.lock);
 }
 
 // ---- What they do -------------------------------------------------------------------------------
@@ -140,8 +108,8 @@ static int look_at(vaddr_t at, u64 *value)
 static void map_file(u64 round)
 {
     (void)round;
-    file_resize(PAGE_SIZE);
-    map(PLACE, MAP_SHARED, &file);
+    test_file_resize(&file, PAGE_SIZE);
+    map(PLACE, MAP_SHARED, &file.file);
 }
 
 static void unmap_place(void)
@@ -164,7 +132,7 @@ static void unmap_soon(void)
 static void truncate_soon(void)
 {
     some_points(300);
-    file_resize(0);
+    test_file_resize(&file, 0);
     store_seq(&gone, true);
 }
 
@@ -224,10 +192,10 @@ static void touch_soon(void)
 static void truncate_and_look(void)
 {
     some_points(100);
-    file_resize(0);
+    test_file_resize(&file, 0);
     for (unsigned i = 0; i < 4; i++) {
         rcu_read_lock();
-        bool there = mapping_find_rcu(&inode.mapping, 0);
+        bool there = mapping_find_rcu(&file.inode.mapping, 0);
         rcu_read_unlock();
         if (there) {
             lost("a page beyond the end is in the cache", 0, 0);
@@ -242,7 +210,7 @@ static void truncate_and_look(void)
 static void map_both(u64 round)
 {
     map_file(round);
-    map(PLACE_COPY, MAP_PRIVATE, &file);
+    map(PLACE_COPY, MAP_PRIVATE, &file.file);
 }
 
 static void unmap_both(void)
@@ -273,9 +241,7 @@ static void punch_and_renew(void)
 {
     while (load_seq(&nr_ended) == 0) {
         u64 value = 0;
-        mutex_lock(&inode.lock);
-        mapping_punch(&inode.mapping, 0, PAGE_SIZE);
-        mutex_unlock(&inode.lock);
+        test_file_punch(&file, 0, PAGE_SIZE);
         fetch_add_seq(&generation, 1);
         must("load", soft_load(PLACE, &value));
         some_points(100);
@@ -323,12 +289,12 @@ static void remove_soon(void)
 static void must_be_dirty(void)
 {
     unmap_both();
-    struct page *page = mapping_find_get(&inode.mapping, 0);
+    struct page *page = mapping_find_get(&file.inode.mapping, 0);
     if (!page || (stored && !(load_relaxed(&page->flags) & PG_DIRTY))) {
         lost("a store has left its page clean", removal, 0);
     }
     page_put(page);
-    file_resize(0); // the next round's page is a clean one
+    test_file_resize(&file, 0); // the next round's page is a clean one
 }
 
 // ---- All of them --------------------------------------------------------------------------------
@@ -388,7 +354,7 @@ void run_duels(unsigned me, struct mm *mm, unsigned long rounds)
     mm_activate(mm);
     if (me == 0) {
         duel_mm = mm;
-        file_create();
+        test_file_create(&file, duel_read_page, 0);
     }
     for (unsigned i = 0; i < array_size(duels); i++) {
         soft_barrier();
@@ -399,9 +365,7 @@ void run_duels(unsigned me, struct mm *mm, unsigned long rounds)
     }
     soft_barrier();
     if (me == 0) {
-        soft_settle();
-        assert(load_acquire(&file.ref) == 1);
-        mapping_destroy(&inode.mapping);
+        test_file_destroy(&file);
     }
     soft_barrier();
 }

@@ -19,8 +19,6 @@
 // after the instant. Some forks follow each other at once, some run out of memory, which the parent
 // must not notice, and holes are punched into the file: both have its tables walked meanwhile.
 
-#include <filemap.h>
-#include <fs.h>
 #include <k/assert.h>
 #include <k/errno.h>
 #include <k/rcu.h>
@@ -45,9 +43,7 @@
 #define FORKS       3u  // in a session
 
 static struct mm *parent;
-static struct super super;
-static struct inode inode;
-static struct file file;
+static struct test_file file;
 static atomic_ulong ticket;
 static atomic_bool over; // the writers of this session are to end
 static bool of_file;     // the first places are of the file
@@ -87,29 +83,6 @@ static int zero_page_read(struct mapping *m, struct page *page)
     (void)m;
     memset(page_addr(page), 0, PAGE_SIZE);
     return 0;
-}
-
-static const struct mapping_ops zero_mapping_ops = {.read_page = zero_page_read};
-
-static int file_mmap(struct file *f, const struct vma_ops **ops)
-{
-    (void)f;
-    *ops = &filemap_vma_ops;
-    return 0;
-}
-
-static const struct file_ops zero_file_ops = {.mmap = file_mmap};
-
-static void file_create(void)
-{
-    file = (struct file){.ref = 1, .flags = 2}; // O_RDWR
-    file.ops = &zero_file_ops;
-    file.inode = &inode;
-    file.mapping = &inode.mapping;
-    mutex_init(&inode.lock, RANK_INODE);
-    inode.sb = &super;
-    mapping_init(&inode.mapping, &inode, &zero_mapping_ops);
-    store_relaxed(&inode.mapping.size_bytes, FILE_PLACES * PAGE_SIZE);
 }
 
 // ---- Accesses -----------------------------------------------------------------------------------
@@ -190,9 +163,7 @@ static void pin_and_write(unsigned w, unsigned p, u64 value)
 
 static void punch_file(void)
 {
-    mutex_lock(&inode.lock);
-    mapping_punch(&inode.mapping, 0, FILE_PLACES * PAGE_SIZE);
-    mutex_unlock(&inode.lock);
+    test_file_punch(&file, 0, FILE_PLACES * PAGE_SIZE);
 }
 
 static void write_all(unsigned w)
@@ -416,7 +387,7 @@ static void session_begin(void)
                       MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, NULL, 0);
     if (err >= 0 && of_file) {
         err = mm_mmap(parent, place_addr(0), FILE_PLACES * PAGE_SIZE, PROT_READ | PROT_WRITE,
-                      MAP_FIXED | MAP_PRIVATE, &file, 0);
+                      MAP_FIXED | MAP_PRIVATE, &file.file, 0);
     }
     if (err < 0) {
         wrong_fork("mmap", 0, 0, (u64)err);
@@ -454,7 +425,7 @@ void run_forks(unsigned me, struct mm *mm, unsigned long sessions)
     }
     if (me == 0) {
         parent = mm;
-        file_create();
+        test_file_create(&file, zero_page_read, FILE_PLACES * PAGE_SIZE);
     }
     mm_activate(mm);
     run_sessions(me, sessions);
@@ -463,9 +434,7 @@ void run_forks(unsigned me, struct mm *mm, unsigned long sessions)
         if (mm_munmap(mm, BASE, 4 * pt_span(2))) {
             wrong_fork("munmap", 0, 0, 0);
         }
-        soft_settle();
-        assert(load_acquire(&file.ref) == 1);
-        mapping_destroy(&inode.mapping);
+        test_file_destroy(&file);
     }
     soft_barrier();
 }

@@ -19,6 +19,7 @@
 #ifndef SLOTS_H
 #define SLOTS_H
 
+#include <filemap.h>
 #include <fs.h>
 #include <k/types.h>
 #include <mm.h>
@@ -96,6 +97,19 @@ enum operation {
 // One of the swarm's that the slot knows, unless one of its kind is under way.
 void operate(unsigned me, struct slot *s);
 void slot_map(struct slot *s); // all of it, and its aliases
+
+// ---- files.c ------------------------------------------------------------------------------------
+struct test_file {
+    struct file file;
+    struct inode inode;
+    struct mapping_ops ops;
+};
+void test_file_create(struct test_file *t, int (*read_page)(struct mapping *, struct page *),
+                      u64 size);
+void test_file_resize(struct test_file *t, u64 size);
+void test_file_punch(struct test_file *t, u64 start, u64 end);
+// Nothing maps it any more.
+void test_file_destroy(struct test_file *t);
 
 // ---- All CPUs, in mm: first_touch.c, duels.c, forks.c, holds.c, clears.c ------------------------
 void run_first_touch(unsigned me, struct mm *mm, unsigned long rounds);

@@ -13,7 +13,8 @@ SOFT_MACHINE := $(addprefix tests/host/soft/,cpu.c host.c kernel.c mmu.c) \
 SOFT_ORACLE := tests/host/soft/rcu.c
 SOFT_REAL := kernel/rcu.c tests/host/soft/real_rcu.c
 SOFT_FAULT := $(addprefix tests/host/soft/,test_fault.c accesses.c operations.c \
-        first_touch.c duels.c forks.c holds.c clears.c)
+        first_touch.c duels.c forks.c clears.c files.c \
+        holds.c hold_faults.c hold_forks.c hold_tlb.c)
 
 SOFT_SRC_test_fault := $(SOFT_MM) $(SOFT_MACHINE) $(SOFT_ORACLE) $(SOFT_FAULT)
 SOFT_SRC_test_fault_rcu := $(SOFT_MM) $(SOFT_MACHINE) $(SOFT_REAL) $(SOFT_FAULT)

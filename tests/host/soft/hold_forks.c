@@ -1,0 +1,164 @@
+// Held while a fork is under way: see holds.c.
+//
+// Opened too late. Who has copied a table for a fork opens it to writes afterwards, without having
+// held a lock meanwhile. By then that fork may be over and the next one may have closed the table
+// again, so pt_open_leaf must ask for PT_FORKING. T and U are two leaf tables.
+//
+//     A                           F                               B
+//                                 fork; the instant; held
+//     store to T: copies T; held
+//     before it opens T                                           store to T: a copy of his own,
+//                                 goes on; the next fork                      writable; opens T
+//                                 closes T and U; the instant;
+//                                 held                            store Y to U: copies U
+//     goes on: T is closed and
+//     not copied, so it stays so
+//     held                                                        store X to T: faults, copies T
+//                                 goes on
+//
+// The second child must have neither X nor Y. With an entry that A has made to permit writes, X
+// goes to the page that the child is about to be given: it has X without Y, two instants in one
+// child. (X would take no fault: B's entry in T is writable. For the same reason X never comes to
+// an end where a closed table is taken for a stale TLB: F is held, and B does not copy.)
+//
+// Pinned after the instant. While F is held in its second fork, B also writes through a pin to a
+// page of a third table, V, whose entry is B's and writable. Pins from before the instant are not
+// divided by it, but this one is: the child must not have the store.
+//
+// Who is held in these two serves calls, as a CPU that is interrupted again and again would.
+
+#include <k/string.h>
+#include <page.h>
+#include <pgtable.h>
+#include <uapi/mman.h>
+#include "holds.h"
+
+#define PLACE_T (9ul << 32)
+#define PLACE_U (PLACE_T + pt_span(1))
+#define PLACE_V (PLACE_U + pt_span(1))
+#define END     (PLACE_V + pt_span(1))
+#define A_WORD  0u
+#define B_WORD  8u // in bytes
+
+enum { FIRST_INSTANT = 1, A_COPIED, B_STORED, SECOND_INSTANT, Y_STORED, A_OPENED, X_STORED };
+
+static unsigned nr_forks;
+
+static void child_has(vaddr_t addr, u64 expected)
+{
+    u64 value = 0;
+    int err = soft_load(addr, &value);
+    if (err || value != expected) {
+        wrong_hold("stored after the instant, and the child has it", value);
+    }
+}
+
+static void store_pinned(vaddr_t addr, u64 value)
+{
+    struct page *page;
+    int err = gup_page(hold_mm, addr, true, &page);
+    if (err) {
+        wrong_hold("a pin fails", (u64)err);
+    }
+    atomic_store_explicit((_Atomic u64 *)((char *)page_addr(page) + (addr & ~PAGE_MASK)), value,
+                          memory_order_relaxed);
+    page_put(page);
+}
+
+static struct mm *fork_here(void)
+{
+    struct mm *child;
+    nr_forks++;
+    int err = mm_fork(hold_mm, &child);
+    if (err) {
+        wrong_hold("fork fails", (u64)err);
+    }
+    return child;
+}
+
+static void hold_forker(const char *where)
+{
+    unsigned now = stage();
+    if (strcmp(where, "fork copy") != 0) {
+        return;
+    }
+    if (nr_forks == 1 && now < FIRST_INSTANT) {
+        stage_set(FIRST_INSTANT);
+        stage_wait(B_STORED);
+    } else if (nr_forks == 2 && now == B_STORED) {
+        stage_set(SECOND_INSTANT);
+        stage_wait(X_STORED);
+    }
+}
+
+static void hold_opener(const char *where)
+{
+    unsigned now = stage();
+    if (now == FIRST_INSTANT && strcmp(where, "fork open") == 0) {
+        stage_set(A_COPIED);
+        stage_wait(Y_STORED);
+    } else if (now == Y_STORED) { // it has opened what it wanted to, and tries its store again
+        stage_set(A_OPENED);
+        stage_wait(X_STORED);
+    }
+}
+
+static void forker(u64 round)
+{
+    nr_forks = 0;
+    soft_cpu->at_point = hold_forker;
+    struct mm *first = fork_here();
+    struct mm *second = fork_here();
+    soft_cpu->at_point = NULL;
+    mm_put(first);
+    mm_activate(second);
+    child_has(PLACE_U + B_WORD, 0);
+    child_has(PLACE_T + B_WORD, round);
+    child_has(PLACE_V + B_WORD, round);
+    mm_activate(hold_mm);
+    mm_put(second);
+}
+
+static void opener(u64 round)
+{
+    stage_wait(FIRST_INSTANT);
+    soft_cpu->at_point = hold_opener;
+    hold_store(PLACE_T + A_WORD, round);
+    soft_cpu->at_point = NULL;
+}
+
+static void storer(u64 round)
+{
+    stage_wait(A_COPIED);
+    hold_store(PLACE_T + B_WORD, round);
+    hold_store(PLACE_V + B_WORD, round);
+    stage_set(B_STORED);
+    stage_wait(SECOND_INSTANT);
+    store_pinned(PLACE_V + B_WORD, 2 * round);
+    hold_store(PLACE_U + B_WORD, 2 * round);
+    stage_set(Y_STORED);
+    stage_wait(A_OPENED);
+    hold_store(PLACE_T + B_WORD, 2 * round);
+    stage_set(X_STORED);
+}
+
+static void forks_begin(u64 round)
+{
+    (void)round;
+    hold_map(PLACE_T, END - PLACE_T, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, NULL);
+    hold_store(PLACE_T + A_WORD, ~0ul);
+    hold_store(PLACE_U + A_WORD, ~0ul);
+    hold_store(PLACE_V + A_WORD, ~0ul);
+}
+
+static void forks_end(void)
+{
+    hold_unmap(PLACE_T, END - PLACE_T);
+}
+
+// Under mmap_lock no fault goes on during a fork.
+const struct schedule hold_forks = {.name = "two forks",
+                                    .begin = forks_begin,
+                                    .nr_parts = 3,
+                                    .part = {forker, opener, storer},
+                                    .end = forks_end};
