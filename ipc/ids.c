@@ -79,8 +79,8 @@ int ipc_add(struct ipc_table *t, struct ipc_obj *o)
     while (t->slot[n]) {
         n++;
     }
-    o->seq = t->seq++ & 0xffff;
-    o->id = (s32)(o->seq << IPC_SLOT_BITS | n);
+    o->seq = t->seq++;
+    o->id = (s32)((u32)(u16)o->seq << IPC_SLOT_BITS | n);
     t->slot[n] = o;
     t->used++;
     return 0;

@@ -1,8 +1,10 @@
 // System V IPC: what the three kinds of objects share, a table of them by key and by number.
 //
-// A number is the slot in the table and, above it, a sequence number: the number of an object that
-// is gone is not soon another's. One mutex guards a table and the struct ipc_obj part of all that
-// is in it. What the kinds do alike is done here, for what differs there is struct ipc_kind.
+// A number is the slot in the table and, above it, 16 bits of a sequence number: the number of an
+// object that is gone is not soon another's, but after 65,536 it may be. Who lets go of the lock
+// and comes back by number looks at the sequence number, which is nobody else's. One mutex guards a
+// table and the struct ipc_obj part of all that is in it. What the kinds do alike is done here, for
+// what differs there is struct ipc_kind.
 #ifndef IPC_IDS_H
 #define IPC_IDS_H
 
@@ -20,7 +22,7 @@ struct ipc_obj {
     s32 id;  // [I] once added
     u32 uid, gid, cuid, cgid;
     u32 mode; // [table] permissions
-    u32 seq;  // [I]
+    u64 seq;  // [I] once added: of all that were ever added
 };
 
 // What a kind does its own way, always under the lock of its table. ds is the struct that IPC_STAT
@@ -42,7 +44,7 @@ struct ipc_table {
     unsigned max;                // [I] objects there may be
     struct ipc_obj **slot;       // [lock]
     unsigned size, used;         // [lock] slots there are; objects
-    u32 seq;                     // [lock]
+    u64 seq;                     // [lock] the next one's
 };
 
 #define IPC_TABLE_INIT(name, max_, kind_)                                                          \

@@ -471,68 +471,108 @@ static s64 sem_one(struct sem_set *s, unsigned num, int cmd, s32 value)
     }
 }
 
-// How many values a set has. GETALL and SETALL come back to it by number, as they allocate and
-// touch user memory without the lock, which everybody's semaphores share. What it may be asked for
-// is asked here.
-static s64 set_size(s32 id, u32 want)
-{
-    struct ipc_obj *o;
-    mutex_lock(&sem_table.lock);
-    s64 r = ipc_find(&sem_table, id, &o);
-    r = r ? r : ipc_permission(o, want);
-    r = r ? r : set_of(o)->nr;
-    mutex_unlock(&sem_table.lock);
-    return r;
-}
+// GETALL and SETALL allocate and touch user memory without the lock, which everybody's semaphores
+// share. So they come to the set twice: first for its size, and with what it may be asked for...
+struct set_seen {
+    s32 id;
+    u64 seq;
+    unsigned nr;
+};
 
-// A number belongs to one set for long, so what it finds has as many values. -EIDRM: it is gone.
-static int values_read(s32 id, u16 *values)
+static int set_look(struct set_seen *seen, u32 want)
 {
     struct ipc_obj *o;
     mutex_lock(&sem_table.lock);
-    int err = ipc_find(&sem_table, id, &o);
-    for (unsigned i = 0; !err && i < set_of(o)->nr; i++) {
-        values[i] = (u16)set_of(o)->sem[i].value;
-    }
-    mutex_unlock(&sem_table.lock);
-    return err ? -EIDRM : 0;
-}
-
-static int values_write(s32 id, const u16 *values)
-{
-    struct ipc_obj *o;
-    mutex_lock(&sem_table.lock);
-    int err = ipc_find(&sem_table, id, &o);
-    for (unsigned i = 0; !err && i < set_of(o)->nr; i++) {
-        set_value(set_of(o), i, values[i]);
-    }
+    int err = ipc_find(&sem_table, seen->id, &o);
+    err = err ? err : ipc_permission(o, want);
     if (!err) {
-        set_changed(set_of(o));
+        seen->seq = o->seq;
+        seen->nr = set_of(o)->nr;
     }
     mutex_unlock(&sem_table.lock);
-    return err ? -EIDRM : 0;
+    return err;
+}
+
+// ... and again, locked, for the same set. By now the number may be another's, with another size
+// and another owner:
+//
+//     SETALL                          others
+//     its size, may it: 2, yes
+//     values: waits for a slow page   IPC_RMID; 65,535 sets come and go
+//                                     semget of 32,000 in the same slot: the same number
+//     32,000 values from room for 2
+//
+// -EIDRM.
+static int set_again_locked(const struct set_seen *seen, struct sem_set **out)
+{
+    struct ipc_obj *o;
+    if (ipc_find(&sem_table, seen->id, &o) || o->seq != seen->seq) {
+        return -EIDRM;
+    }
+    *out = set_of(o);
+    return 0;
+}
+
+static int values_read(const struct set_seen *seen, u16 *values)
+{
+    struct sem_set *s;
+    mutex_lock(&sem_table.lock);
+    int err = set_again_locked(seen, &s);
+    for (unsigned i = 0; !err && i < seen->nr; i++) {
+        values[i] = (u16)s->sem[i].value;
+    }
+    mutex_unlock(&sem_table.lock);
+    return err;
+}
+
+static void set_values(struct sem_set *s, const u16 *values)
+{
+    struct sem_undo *u;
+    s32 pid = current_process()->pid;
+    list_for_each_entry (u, &s->undos, set_link) {
+        memset(u->adjust, 0, s->nr * sizeof(u->adjust[0]));
+        cond_resched(); // the list stands still: sem_table.lock is held
+    }
+    for (unsigned i = 0; i < s->nr; i++) {
+        s->sem[i] = (struct sem){values[i], pid};
+    }
+    s->ctime = ipc_now_s();
+    set_changed(s);
+}
+
+static int values_write(const struct set_seen *seen, const u16 *values)
+{
+    struct sem_set *s;
+    mutex_lock(&sem_table.lock);
+    int err = set_again_locked(seen, &s);
+    if (!err) {
+        set_values(s, values);
+    }
+    mutex_unlock(&sem_table.lock);
+    return err;
 }
 
 static s64 sem_all(s32 id, int cmd, u64 user)
 {
-    s64 nr = set_size(id, cmd == SETALL ? 0222 : 0444), r = 0;
-    if (nr < 0) {
-        return nr;
+    struct set_seen seen = {.id = id};
+    int r = set_look(&seen, cmd == SETALL ? 0222 : 0444);
+    if (r) {
+        return r;
     }
-    size_t n = (size_t)nr * sizeof(u16);
+    size_t n = seen.nr * sizeof(u16);
     u16 *values = kmalloc(n, GFP_KERNEL);
     if (!values) {
         return -ENOMEM;
     }
     if (cmd == GETALL) {
-        r = values_read(id, values);
+        r = values_read(&seen, values);
         r = r ? r : arch_copy_to_user((void *)user, values, n) ? -EFAULT : 0;
     } else {
         r = arch_copy_from_user(values, (const void *)user, n) ? -EFAULT : 0;
-        for (s64 i = 0; !r && i < nr; i++) {
+        for (unsigned i = 0; !r && i < seen.nr; i++) {
             r = values[i] > SEMVMX ? -ERANGE : 0;
         }
-        r = r ? r : values_write(id, values);
+        r = r ? r : values_write(&seen, values);
     }
     kfree(values);
     return r;
