@@ -176,6 +176,7 @@ static int record_unpack(const struct record *r)
             printk("initramfs: %s: hard links become separate files\n", r->name);
         }
         err = file_fill(i, r);
+        tmpfs_count(i); // also what came of a file that could not be had whole
     }
     if (!err && i) {
         i->uid = r->field[FIELD_UID]; // nobody else knows it yet

@@ -233,6 +233,7 @@ struct inode *tmpfs_mount(void);                         // a new one; its root,
 void tmpfs_set_limit(struct super *sb, u64 pages);       // 0: none of its own
 bool tmpfs_may_limit(const struct super *sb, u64 pages); // it has no more than that
 struct inode *tmpfs_make_file(struct super *sb, u32 mode);
+void tmpfs_count(struct inode *i); // pages written past the limits; of other file systems: nothing
 struct inode *slowfs_mount(void);
 struct inode *devfs_mount(void);
 struct inode *procfs_mount(void);

@@ -4,7 +4,8 @@
 // nothing ever leaves the cache but by truncate, a punched hole, or the end of the file.
 //
 // The limit. All of tmpfs together may take half of the memory, a mount with size= no more than
-// that. Pages come and go deep inside the
+// that. What the initramfs brought counts, but nothing stops it, and half of what it left is still
+// to be had. Pages come and go deep inside the
 // page cache, so each file is charged by comparison: tmpfs_charge() brings what the file has been
 // charged for in line with mapping.nr_pages. It runs after everything that may have changed that
 // number and, for faults, in read_page, when the page is already in the cache and may be refused.
@@ -54,6 +55,13 @@ static u64 tmpfs_charge(struct inode *i)
     left = room_locked(i->sb);
     spin_unlock(&charge_lock);
     return left;
+}
+
+void tmpfs_set_room(void)
+{
+    spin_lock(&charge_lock);
+    limit_pages = (page_nr_total() + charged_pages) / 2;
+    spin_unlock(&charge_lock);
 }
 
 void tmpfs_set_limit(struct super *sb, u64 pages)
@@ -383,6 +391,13 @@ static void tmpfs_evict(struct inode *i)
 }
 
 static const struct inode_ops tmpfs_file_ops = {.evict = tmpfs_evict};
+
+void tmpfs_count(struct inode *i)
+{
+    if (i->ops == &tmpfs_file_ops) {
+        tmpfs_charge(i);
+    }
+}
 
 // ---- Mounts -------------------------------------------------------------------------------------
 

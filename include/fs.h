@@ -222,6 +222,7 @@ void vfs_init(void); // boot: caches and mounts; after mm_init and the drivers
 // kept.
 // used (may be NULL) hears, from time to time, that the first `upto` bytes will not be read again.
 int cpio_unpack(const void *data, size_t len, void (*used)(size_t upto));
+void tmpfs_set_room(void); // boot: the initramfs is unpacked and its memory given back
 
 // Open by path. flags O_*. 0 or errno; *out counted. Relative to the current process's directory.
 // May sleep; no lock held.

@@ -54,6 +54,7 @@ static void initramfs_load(void)
         printk("boot: the initramfs is damaged (error %d); going on with what was good\n", -err);
     }
     page_add_range(bootinfo.initramfs_start, bootinfo.initramfs_end);
+    tmpfs_set_room();
 }
 
 static void init_thread(void *arg)

@@ -1,6 +1,7 @@
 // TEST: smp=1,2 scheme=rcu linux=same
 // A tmpfs has as many inodes as nr_inodes= says: files, directories, links, pipes, files without a
 // name, what a rename leaves behind, and further names; statfs counts them; what goes makes room.
+// What the initramfs brought counts as well, by inodes and by pages.
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <sys/mount.h>
@@ -139,8 +140,25 @@ static void test_options(void)
     group("options");
 }
 
+#define BROUGHT "/.run/argv" // one page; read when we were started
+
+static void test_initramfs(void)
+{
+    struct statfs before, after;
+    struct stat exe;
+    MUST(stat("/proc/self/exe", &exe) == 0 && statfs("/", &before) == 0);
+    CHECK((before.f_blocks - before.f_bfree) * 4096 >= (unsigned long)exe.st_size);
+    CHECK(before.f_blocks > before.f_bfree && before.f_files > before.f_ffree);
+    MUST(unlink(BROUGHT) == 0 && statfs("/", &after) == 0);
+    CHECK_EQ(after.f_bfree - before.f_bfree, 1);
+    CHECK_EQ(after.f_ffree - before.f_ffree, 1);
+    CHECK_EQ(after.f_blocks, before.f_blocks);
+    group("what the initramfs brought");
+}
+
 int main(void)
 {
+    test_initramfs();
     MUST(mkdir(M, 0700) == 0);
     MUST(mount("none", M, "tmpfs", 0, "nr_inodes=8") == 0);
     MUST(chdir(M) == 0);
