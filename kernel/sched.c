@@ -33,6 +33,7 @@
 #include <arch/smp.h>
 #include <arch/time.h>
 #include <k/assert.h>
+#include <k/explore.h>
 #include <k/printk.h>
 #include <k/rcu.h>
 #include <proc.h>
@@ -404,8 +405,10 @@ static void idle_halt(void)
     rcu_idle_enter();
     // seq_cst: pairs with cpu_work_post. A grace period does not wait for us any more.
     if (!(load_seq(&this_cpu(cpu_work)) & ~(unsigned)WORK_RCU_QS)) {
-        cpu_wait_irq();
-        irq_disable();
+        if (!explore_stay_awake()) {
+            cpu_wait_irq();
+            irq_disable();
+        }
     }
     rcu_idle_exit();
     irq_enable();

@@ -10,8 +10,13 @@
 #if CONFIG_EXPLORE
 void explore_point(const char *name);
 #define yield_point(name) explore_point(name)
+
+// The idle loop asks it, interrupts off before and after: true when it has let interrupts in for a
+// while, and this CPU is not to halt. Never returns true without a seed.
+bool explore_stay_awake(void);
 #else
-#define yield_point(name) ((void)0)
+#define yield_point(name)    ((void)0)
+#define explore_stay_awake() false
 #endif
 
 void explore_init(void); // boot, one CPU
