@@ -153,7 +153,8 @@ struct walk {
     bool trailing;               // slashes behind it: must be a directory
     bool dots;                   // "." or "..", or the root: dir is the thing itself
     bool dotdot;
-    bool absent;        // walk_last: -ENOENT was about `name` in `dir` itself
+    bool absent;        // walk_last: -ENOENT was about `name` in `dir` itself, where it might be
+                        // made; in /proc never, which says so to all calls, as Linux's does
     unsigned links;     // symbolic links followed
     char *buf, *rest;   // what is still to be walked: [rest, NUL) in buf
     struct inode *root; // counted: "/", and where ".." ends
@@ -185,6 +186,7 @@ int at_start_dir(int dirfd, bool any, struct inode **out);
 #define LOOKUP_FOLLOW 1u
 #define LOOKUP_EMPTY  2u // an empty path is dirfd itself
 #define LOOKUP_REAL   4u // it is the real user who searches
+#define LOOKUP_LINK   8u // an empty path is dirfd itself if that is a symbolic link
 int lookup_at(int dirfd, u64 user, unsigned how, struct inode **out);
 struct inode *cwd_get(void);  // counted
 struct inode *root_get(void); // the current process's "/", counted
@@ -280,6 +282,10 @@ struct inode *knob_file_new(struct super *sb, const char *name); // NULL: none, 
 
 // --- proc_pid.c ---
 int proc_pid_lookup(struct inode *root, const char *name, struct inode **out);
+struct process;
+// The process whose directory /proc/PID it is, counted; -EBADF: it is no such directory, -ESRCH:
+// the process is gone.
+int proc_pid_process(const struct inode *dir, struct process **out);
 
 // Linux's encoding of device numbers.
 static inline u64 makedev(u32 major, u32 minor)

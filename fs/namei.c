@@ -319,7 +319,7 @@ int walk_last(struct walk *w, bool follow, struct inode **out)
     for (;;) {
         struct inode *i;
         int err = walk_lookup(w, &i);
-        w->absent = err == -ENOENT;
+        w->absent = err == -ENOENT && w->dir->sb->magic != PROC_MAGIC;
         if (!err && link_jumps(i) && (follow || w->trailing)) {
             via_put(&w->via);
             err = walk_jump(w, &i, &w->via);
@@ -415,12 +415,15 @@ int lookup_at(int dirfd, u64 user, unsigned how, struct inode **out)
 {
     struct inode *start;
     char *path;
-    int err = user_path(user, how & LOOKUP_EMPTY, &path);
+    int err = user_path(user, how & (LOOKUP_EMPTY | LOOKUP_LINK), &path);
     if (err) {
         return err;
     }
     err = at_start(dirfd, path, &start);
-    if (!err && path[0] == '\0') {
+    if (!err && path[0] == '\0' && (how & LOOKUP_LINK) && !S_ISLNK(start->mode)) {
+        inode_put(start);
+        err = -ENOENT;
+    } else if (!err && path[0] == '\0') {
         *out = start;
     } else if (!err) {
         err = lookup_path(start, path, how, out);

@@ -93,6 +93,23 @@ s64 sys_pidfd_open(const u64 *a)
     return r ? r : fd_install(f, O_CLOEXEC);
 }
 
+// A directory /proc/PID is good for signals, too: it was the first pidfd.
+static int signal_target(int fd, struct process **out)
+{
+    struct file *f;
+    int err = pidfd_process(fd, out, NULL);
+
+    if (err != -EBADF) {
+        return err;
+    }
+    f = fd_get(fd);
+    if (f) {
+        err = proc_pid_process(f->inode, out);
+        file_put(f);
+    }
+    return err;
+}
+
 // pidfd_send_signal(2): flags must be 0; without a siginfo it is like kill.
 s64 sys_pidfd_send_signal(const u64 *a)
 {
@@ -102,7 +119,7 @@ s64 sys_pidfd_send_signal(const u64 *a)
     if (a[3]) {
         return -EINVAL;
     }
-    err = pidfd_process((int)a[0], &p, NULL);
+    err = signal_target((int)a[0], &p);
     if (err) {
         return err;
     }

@@ -2,7 +2,8 @@
 //
 // These inodes are made at each look-up, go with the last user, and hold nothing but numbers: a
 // process that ends meanwhile leaves empty files and links that lead nowhere. (A number comes round
-// again after four million others; who still has its folder open then sees the new owner.)
+// again after four million others; who still has its folder open then sees the new owner. Signals
+// do not reach that one: the folder remembers when its process began.)
 //
 // A link here stands for an object, not for a path: opening /proc/self/fd/3 opens what descriptor 3
 // is, whatever became of its name.
@@ -558,7 +559,23 @@ int proc_pid_lookup(struct inode *root, const char *name, struct inode **out)
     if (!p) {
         return -ENOENT;
     }
-    process_put(p);
     *out = dir_new(root, name, pid_data(pid, 0), &pid_dir_ops, 0555);
+    if (*out) {
+        (*out)->rdev = p->start_ns; // nobody else knows it yet
+    }
+    process_put(p);
     return *out ? 0 : -ENOMEM;
+}
+
+int proc_pid_process(const struct inode *dir, struct process **out)
+{
+    if (dir->ops != &pid_dir_ops || tid_of(dir)) {
+        return -EBADF;
+    }
+    *out = pid_process(dir);
+    if (*out && (*out)->start_ns != dir->rdev) { // the number's next owner
+        process_put(*out);
+        *out = NULL;
+    }
+    return *out ? 0 : -ESRCH;
 }

@@ -80,13 +80,13 @@ s64 sys_fchown(const u64 *a)
 #define UTIME_NOW  0x3fffffff
 #define UTIME_OMIT 0x3ffffffe
 
-// Seconds as ns since 1970; what that cannot hold becomes the nearest it can.
-static u64 time_ns(s64 sec, s64 nsec)
+// Seconds as ns since 1970, for 292 years each way; what that cannot hold becomes the nearest whole
+// second it can.
+static s64 time_ns(s64 sec, s64 nsec)
 {
-    u64 most = INT64_MAX / NSEC_PER_SEC - 1;
-    return sec < 0           ? 0
-           : (u64)sec > most ? most * NSEC_PER_SEC
-                             : (u64)sec * NSEC_PER_SEC + (u64)nsec;
+    s64 ns_per_sec = NSEC_PER_SEC, most = INT64_MAX / ns_per_sec - 1;
+    s64 near = min(max(sec, -most), most);
+    return near * ns_per_sec + (near == sec ? nsec : 0);
 }
 
 static bool time_valid(const struct uapi_timespec *t)
@@ -94,7 +94,7 @@ static bool time_valid(const struct uapi_timespec *t)
     return t->tv_nsec == UTIME_NOW || t->tv_nsec == UTIME_OMIT || (u64)t->tv_nsec < NSEC_PER_SEC;
 }
 
-static void time_set(_Atomic u64 *to, const struct uapi_timespec *t, u64 now)
+static void time_set(_Atomic s64 *to, const struct uapi_timespec *t, s64 now)
 {
     if (t->tv_nsec != UTIME_OMIT) {
         store_relaxed(to, t->tv_nsec == UTIME_NOW ? now : time_ns(t->tv_sec, t->tv_nsec));
@@ -120,7 +120,7 @@ static int inode_set_times(struct inode *i, const struct uapi_timespec *ts)
         return err;
     }
     static const struct uapi_timespec both_now[2] = {{0, UTIME_NOW}, {0, UTIME_NOW}};
-    u64 now = wall_ns();
+    s64 now = (s64)wall_ns();
     ts = ts ? ts : both_now;
     mutex_lock(&i->lock);
     time_set(&i->atime_ns, &ts[0], now);

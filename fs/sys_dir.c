@@ -23,7 +23,7 @@ static int walk_new(struct walk *w, bool want_dir)
         inode_put(there);
         return -EEXIST;
     }
-    if (err != -ENOENT) {
+    if (err != -ENOENT || !w->absent) {
         return err;
     }
     return trailing && !want_dir ? -ENOENT : 0;
@@ -344,7 +344,7 @@ static int walk_rename(struct walk *from, struct walk *to, u32 flags)
         return err;
     }
     err = walk_last(to, false, &victim);
-    if (err == -ENOENT && !(flags & RENAME_EXCHANGE)) {
+    if (err == -ENOENT && to->absent && !(flags & RENAME_EXCHANGE)) {
         err = 0;
         victim = NULL;
     } else if (!err && (flags & RENAME_NOREPLACE)) {
@@ -502,6 +502,10 @@ s64 sys_linkat(const u64 *a)
     char first = 0;
     if (flags & ~(u32)(AT_SYMLINK_FOLLOW | AT_EMPTY_PATH)) {
         return -EINVAL;
+    }
+    // A descriptor alone gives no right to a name: it may have come from another (linkat(2)).
+    if ((flags & AT_EMPTY_PATH) && !current_has_cap(CAP_DAC_READ_SEARCH)) {
+        return -ENOENT;
     }
     if ((flags & AT_EMPTY_PATH) && arch_copy_from_user(&first, (const void *)a[1], 1)) {
         return -EFAULT;

@@ -14,10 +14,18 @@ static u64 inode_size(const struct inode *i)
     return S_ISDIR(i->mode) ? PAGE_SIZE : i->ops == &symlink_ops ? i->data : 0;
 }
 
+// The nanoseconds count forwards before 1970, too.
+static struct uapi_statx_timestamp timestamp(s64 ns)
+{
+    s64 per_sec = NSEC_PER_SEC, sec = ns / per_sec - (ns % per_sec < 0);
+    return (struct uapi_statx_timestamp){.sec = sec, .nsec = (u32)(ns - sec * per_sec)};
+}
+
 static s64 stat_copy(struct inode *i, u64 user)
 {
-    u64 at = load_relaxed(&i->atime_ns), mt = load_relaxed(&i->mtime_ns);
-    u64 ct = load_relaxed(&i->ctime_ns);
+    struct uapi_statx_timestamp at = timestamp(load_relaxed(&i->atime_ns));
+    struct uapi_statx_timestamp mt = timestamp(load_relaxed(&i->mtime_ns));
+    struct uapi_statx_timestamp ct = timestamp(load_relaxed(&i->ctime_ns));
     struct uapi_stat st = {
         .st_dev = makedev(0, i->sb->dev),
         .st_ino = i->ino,
@@ -29,12 +37,12 @@ static s64 stat_copy(struct inode *i, u64 user)
         .st_size = (s64)inode_size(i),
         .st_blksize = PAGE_SIZE,
         .st_blocks = (s64)(load_relaxed(&i->mapping.nr_pages) * (PAGE_SIZE / 512)),
-        .st_atime_sec = at / NSEC_PER_SEC,
-        .st_atime_nsec = at % NSEC_PER_SEC,
-        .st_mtime_sec = mt / NSEC_PER_SEC,
-        .st_mtime_nsec = mt % NSEC_PER_SEC,
-        .st_ctime_sec = ct / NSEC_PER_SEC,
-        .st_ctime_nsec = ct % NSEC_PER_SEC,
+        .st_atime_sec = (u64)at.sec,
+        .st_atime_nsec = at.nsec,
+        .st_mtime_sec = (u64)mt.sec,
+        .st_mtime_nsec = mt.nsec,
+        .st_ctime_sec = (u64)ct.sec,
+        .st_ctime_nsec = ct.nsec,
     };
     if (!S_ISCHR(i->mode) && !S_ISBLK(i->mode)) {
         st.st_rdev = 0; // elsewhere the field serves its file system
@@ -104,12 +112,6 @@ s64 sys_newfstatat(const u64 *a)
         return -EINVAL;
     }
     return do_stat((int)a[0], a[1], how_of(flags), a[2]);
-}
-
-static struct uapi_statx_timestamp timestamp(u64 ns)
-{
-    return (struct uapi_statx_timestamp){.sec = (s64)(ns / NSEC_PER_SEC),
-                                         .nsec = (u32)(ns % NSEC_PER_SEC)};
 }
 
 // A mount has its file system's number, as in /proc/self/mountinfo. Birth is told by those file
@@ -226,7 +228,7 @@ static s64 do_readlink(int dirfd, u64 path, u64 user, s32 size)
     if (size <= 0) {
         return -EINVAL;
     }
-    s64 r = lookup_at(dirfd, path, dirfd == AT_FDCWD ? 0 : LOOKUP_EMPTY, &i);
+    s64 r = lookup_at(dirfd, path, LOOKUP_LINK, &i);
     if (!r) {
         r = link_copy(i, user, (size_t)size);
         inode_put(i);

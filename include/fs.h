@@ -94,8 +94,8 @@ struct inode {
     u32 uid, gid;       // [L]
     u64 ino, rdev;      // [I]
     struct super *sb;   // [I]
-    u64 btime_ns;       // [I] when it was made, by the wall clock
-    _Atomic u64 atime_ns, mtime_ns, ctime_ns; // [a] wall clock
+    s64 btime_ns;       // [I] when it was made, by the wall clock: since 1970, or before
+    _Atomic s64 atime_ns, mtime_ns, ctime_ns; // [a] wall clock
     const struct inode_ops *ops;              // [I] NULL: neither directory nor link
     const struct file_ops *fops;              // [I] for files opened on it
     struct mutex lock;                        // RANK_INODE

@@ -43,9 +43,6 @@ static s64 clone_check(const struct clone_request *rq)
     if ((flags & CLONE_PARENT) && current_process()->is_init) {
         return -EINVAL;
     }
-    if (rq->exit_signal > NR_SIGNALS) {
-        return -EINVAL;
-    }
     if (!(flags & CLONE_THREAD)) {
         return flags & ~(PROCESS_FLAGS | OTHER_FLAGS)
                    ? syscall_missing("clone of a process with namespaces", -EINVAL)

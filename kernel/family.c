@@ -156,7 +156,8 @@ static bool zombie_tell_locked(struct process *p, struct sigqueue **q)
         p->exit_signal == SIGCHLD && (sa.handler == SIG_IGN || (sa.flags & SA_NOCLDWAIT));
     struct ksiginfo info;
 
-    if (p->exit_signal && !(unwanted && sa.handler == SIG_IGN)) {
+    // clone takes any number; one that is no signal says nothing.
+    if (p->exit_signal && p->exit_signal <= NR_SIGNALS && !(unwanted && sa.handler == SIG_IGN)) {
         child_info(p, CLD_EXITED, &info);
         info.signo = p->exit_signal;
         parent_signal_locked(parent, &info, q);

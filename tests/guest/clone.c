@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "check.h"
@@ -67,9 +68,32 @@ static void errors(void)
     ok("errors");
 }
 
+// clone takes what is no signal: the end is told by waking alone, and only to who waits for all
+// kinds. clone3 does not.
+static void odd_signals(void)
+{
+    static const int odd[] = {65, 100, 255};
+    struct clone_args args = {.exit_signal = 65};
+    int status;
+
+    for (int i = 0; i < 3; i++) {
+        int pid = (int)syscall(SYS_clone, odd[i], 0, 0, 0, 0);
+
+        if (pid == 0) {
+            _exit(3);
+        }
+        CHECK(pid > 0);
+        CHECK_ERRNO(waitpid(pid, &status, 0), ECHILD);
+        CHECK(waitpid(pid, &status, __WALL) == pid && status == 3 << 8);
+    }
+    CHECK_ERRNO(syscall(SYS_clone3, &args, sizeof(args)), EINVAL);
+    ok("exit signals that are none");
+}
+
 int main(void)
 {
     own_stack();
     errors();
+    odd_signals();
     return 0;
 }

@@ -1,7 +1,11 @@
 // TEST: smp=1,2 scheme=rcu linux=same
-// /proc/self: memory as a file, names, descriptors, totals that follow what the program does.
+// /proc/self: memory as a file, names, descriptors, totals that follow what the program does; that
+// nothing is made in /proc; a process's folder as a pidfd.
 #include "mm_test.h"
 #include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 
 // The number behind `name` in a file of "name value" lines, -1 if it is not there.
 static long number(const char *path, const char *name)
@@ -90,6 +94,74 @@ static void test_names(void)
     group("names");
 }
 
+// Nothing is made in /proc, and nothing can be: each call says that the name is not there.
+static void test_making(void)
+{
+    char text[64];
+    int fd = open("/proc", O_RDONLY), link_fd = open("/proc/self", O_PATH | O_NOFOLLOW);
+    MUST(fd >= 0 && link_fd >= 0);
+    CHECK_ERR(link("/proc/version", "/proc/x"), ENOENT);
+    CHECK_ERR(link("/proc/version", "/proc/self/x"), ENOENT);
+    CHECK_ERR(link("/proc/version", "/proc/uptime"), EEXIST);
+    CHECK_ERR(link("/proc/version", "/x"), EXDEV);
+    CHECK_ERR(link("/dev/null", "/proc/sys/x"), ENOENT);
+    CHECK_ERR(symlink("x", "/proc/x"), ENOENT);
+    CHECK_ERR(mkdir("/proc/self/x", 0700), ENOENT);
+    CHECK_ERR(mknod("/proc/x", 0100600, 0), ENOENT);
+    CHECK_ERR(open("/proc/x", O_CREAT | O_RDWR, 0600), ENOENT);
+    CHECK_ERR(open("/proc/self/x", O_CREAT | O_RDWR, 0600), ENOENT);
+    CHECK_ERR(rename("/proc/version", "/proc/x"), ENOENT);
+    CHECK_ERR(unlink("/proc/version"), EPERM);
+    CHECK_ERR(readlinkat(fd, "", text, sizeof(text)), ENOENT); // not EINVAL: it names nothing
+    CHECK_ERR(readlinkat(AT_FDCWD, "", text, sizeof(text)), ENOENT);
+    CHECK_ERR(readlinkat(fd, "version", text, sizeof(text)), EINVAL);
+    CHECK(readlinkat(link_fd, "", text, sizeof(text)) > 0);
+    close(fd);
+    close(link_fd);
+    group("nothing is made");
+}
+
+static long signal_by(int fd, int sig)
+{
+    return syscall(SYS_pidfd_send_signal, fd, sig, NULL, 0);
+}
+
+// A process's folder stands for it as a pidfd does, but only for signals.
+static void test_folder_is_pidfd(void)
+{
+    char name[64];
+    int status;
+    pid_t pid = fork();
+    MUST(pid >= 0);
+    if (pid == 0) {
+        pause();
+        _exit(0);
+    }
+    snprintf(name, sizeof(name), "/proc/%d", pid);
+    int fd = open(name, O_RDONLY | O_DIRECTORY), path = open(name, O_PATH);
+    snprintf(name, sizeof(name), "/proc/%d/task/%d", pid, pid);
+    int task = open(name, O_RDONLY), top = open("/proc", O_RDONLY);
+    snprintf(name, sizeof(name), "/proc/%d/status", pid);
+    int file = open(name, O_RDONLY);
+    MUST(fd >= 0 && path >= 0 && task >= 0 && top >= 0 && file >= 0);
+    CHECK_EQ(signal_by(fd, 0), 0);
+    CHECK_ERR(signal_by(path, 0), EBADF);
+    CHECK_ERR(signal_by(task, 0), EBADF);
+    CHECK_ERR(signal_by(top, 0), EBADF);
+    CHECK_ERR(signal_by(file, 0), EBADF);
+    CHECK_ERR(signal_by(fd, 65), EINVAL);
+    CHECK_ERR(syscall(SYS_pidfd_getfd, fd, 0, 0), EBADF);
+    CHECK_EQ(signal_by(fd, SIGKILL), 0);
+    CHECK_EQ(waitpid(pid, &status, 0), pid);
+    CHECK_EQ(status, SIGKILL);
+    CHECK_ERR(signal_by(fd, 0), ESRCH);
+    int fds[] = {fd, path, task, top, file};
+    for (int i = 0; i < 5; i++) {
+        close(fds[i]);
+    }
+    group("the folder as a pidfd");
+}
+
 int main(void)
 {
     catch_faults();
@@ -97,5 +169,7 @@ int main(void)
     test_pagemap();
     test_totals();
     test_names();
+    test_making();
+    test_folder_is_pidfd();
     return finish();
 }

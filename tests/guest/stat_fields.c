@@ -40,6 +40,28 @@ static void births(void)
     group("a file's birth");
 }
 
+// Before 1970 the nanoseconds count forwards as well.
+static void old_times(void)
+{
+    static const struct timespec times[][2] = {
+        {{-1, 0}, {-1, 999999999}},
+        {{-86400, 1}, {-2208988800, 7}},
+        {{-9223372035, 999999999}, {9223372034, 999999999}},
+    };
+    struct stat st;
+    for (int i = 0; i < 3; i++) {
+        const struct timespec *t = times[i];
+        CHECK_EQ(utimensat(AT_FDCWD, "g", t, 0), 0);
+        CHECK_EQ(stat("g", &st), 0);
+        CHECK(st.st_atim.tv_sec == t[0].tv_sec && st.st_atim.tv_nsec == t[0].tv_nsec);
+        CHECK(st.st_mtim.tv_sec == t[1].tv_sec && st.st_mtim.tv_nsec == t[1].tv_nsec);
+        struct statx s = fields("g", STATX_ALL);
+        CHECK(s.stx_atime.tv_sec == t[0].tv_sec && s.stx_atime.tv_nsec == t[0].tv_nsec);
+        CHECK(s.stx_mtime.tv_sec == t[1].tv_sec && s.stx_mtime.tv_nsec == t[1].tv_nsec);
+    }
+    group("times before 1970");
+}
+
 static void mount_roots(void)
 {
     struct statx root = fields("/m", STATX_ALL), f = fields("/m/g", STATX_ALL);
@@ -140,6 +162,7 @@ int main(void)
     MUST(chdir("/m") == 0);
     MUST(close(open("f", O_CREAT | O_WRONLY, 0644)) == 0);
     births();
+    old_times();
     mount_roots();
     flags();
     names();

@@ -6,7 +6,9 @@
 #include <fcntl.h>
 #include <sys/inotify.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "test.h"
@@ -149,6 +151,32 @@ static void test_busy(void)
     group("busy");
 }
 
+// Who may search everything may name what is open as a descriptor; to others it names nothing. They
+// go by /proc.
+static void test_right(void)
+{
+    char name[64];
+    pid_t pid = fork();
+    int status;
+    MUST(pid >= 0);
+    if (pid == 0) {
+        MUST(chmod(M, 0777) == 0 && setuid(1000) == 0 && prctl(PR_SET_DUMPABLE, 1) == 0);
+        int fd = open(M, O_TMPFILE | O_RDWR, 0600);
+        MUST(fd >= 0);
+        CHECK_ERR(linkat(fd, "", AT_FDCWD, M "/mine", AT_EMPTY_PATH), ENOENT);
+        CHECK_ERR(linkat(99, "", AT_FDCWD, M "/mine", AT_EMPTY_PATH), ENOENT);
+        CHECK_ERR(linkat(AT_FDCWD, M "/none", AT_FDCWD, M "/mine", AT_EMPTY_PATH), ENOENT);
+        snprintf(name, sizeof(name), "/proc/self/fd/%d", fd);
+        CHECK_EQ(linkat(AT_FDCWD, name, AT_FDCWD, M "/mine", AT_SYMLINK_FOLLOW), 0);
+        CHECK_ERR(linkat(AT_FDCWD, M "/mine", AT_FDCWD, M "/other", AT_EMPTY_PATH), ENOENT);
+        CHECK_EQ(unlink(M "/mine"), 0);
+        _exit(finish());
+    }
+    CHECK_EQ(waitpid(pid, &status, 0), pid);
+    CHECK_EQ(status, 0);
+    group("who may");
+}
+
 int main(void)
 {
     MUST(mkdir(M, 0700) == 0);
@@ -158,6 +186,7 @@ int main(void)
     test_dirs();
     test_watches();
     test_busy();
+    test_right();
     CHECK_EQ(umount(M), 0);
     return finish();
 }
