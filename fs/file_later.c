@@ -29,6 +29,20 @@ static bool put_unless_last(struct file *f)
     return false;
 }
 
+// Whoever comes to 0 tells, for who is not the last one finds it at 1:
+//
+//      file_put_then                   the thread            file_put_flush
+//      nr_later: 1 -> 2
+//      `then` is set already
+//                                      fn(); 2 -> 1; wake    1: sleeps on
+//      nr_later: 1 -> 0                                      sleeps for ever
+static void count_down(void)
+{
+    if (atomic_fetch_sub(&nr_later, 1) == 1) { // pairs with file_put_flush
+        waitq_wake_all(&flush_waitq);
+    }
+}
+
 void file_put_later(struct file *f)
 {
     if (put_unless_last(f)) {
@@ -46,7 +60,7 @@ void file_put_then(void (*fn)(void))
 {
     atomic_fetch_add(&nr_later, 1); // first, or the thread could be done before it
     if (atomic_exchange(&then, fn)) {
-        atomic_fetch_sub(&nr_later, 1); // it has been asked for, and wakes file_put_flush
+        count_down(); // it has been asked for
     }
     waitq_wake_one(&later_waitq); // pairs with the look at `then`
 }
@@ -60,22 +74,21 @@ static void file_later_thread(void *arg)
         while (f) {
             struct file *next = f->later;
             file_put(f);
-            atomic_fetch_sub(&nr_later, 1);
+            count_down();
             f = next;
             cond_resched();
         }
         void (*fn)(void) = load_relaxed(&later) ? NULL : atomic_exchange(&then, NULL);
         if (fn) {
             fn();
-            atomic_fetch_sub(&nr_later, 1);
+            count_down();
         }
-        waitq_wake_all(&flush_waitq);
     }
 }
 
 void file_put_flush(void)
 {
-    waitq_wait(&flush_waitq, load_seq(&nr_later) == 0);
+    waitq_wait(&flush_waitq, load_seq(&nr_later) == 0); // pairs with count_down
 }
 
 void file_put_later_init(void)
