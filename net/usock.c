@@ -165,6 +165,7 @@ void usock_abandon(struct usock *s)
     list_for_each_entry_safe (m, m_tmp, &queue, link) {
         list_del(&m->link);
         umsg_free(m);
+        cond_resched();
     }
     list_for_each_entry_safe (e, e_tmp, &embryos, embryo_link) {
         list_del(&e->embryo_link);
