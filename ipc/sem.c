@@ -218,6 +218,7 @@ void sem_exit(struct process *p)
         undo_apply(p->sem_undo);
         undo_free(p->sem_undo);
         set_changed(s);
+        cond_resched(); // there may be as many as there are sets, and as long ones
     }
     mutex_unlock(&sem_table.lock);
 }
