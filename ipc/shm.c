@@ -59,9 +59,20 @@ static u64 nr_attached(struct shm *s)
     mutex_lock(&m->i_mmap_lock);
     list_for_each_entry (v, &m->i_mmap, i_mmap_link) {
         nr++;
+        cond_resched(); // a process may have a million; the list stands still under its lock
     }
     mutex_unlock(&m->i_mmap_lock);
     return nr;
+}
+
+// Without a count: each attachment that goes asks this of a doomed segment.
+static bool is_attached(struct shm *s)
+{
+    struct mapping *m = &s->inode->mapping;
+    mutex_lock(&m->i_mmap_lock);
+    bool some = !list_empty(&m->i_mmap);
+    mutex_unlock(&m->i_mmap_lock);
+    return some;
 }
 
 static void shm_put_locked(struct shm *s)
@@ -82,7 +93,7 @@ static struct shm *shm_of(struct ipc_obj *o)
 static bool shm_sweep_locked(struct ipc_obj *o)
 {
     struct shm *s = shm_of(o);
-    bool end = (o->mode & SHM_DEST) && !s->attaching && !nr_attached(s);
+    bool end = (o->mode & SHM_DEST) && !s->attaching && !is_attached(s);
     if (end) {
         ipc_remove(&shm_table, o);
         shm_put_locked(s);
