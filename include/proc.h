@@ -86,11 +86,12 @@ struct creds {
 };
 
 // capabilities(7). Each bit has one above it that locks it.
-#define SECBIT_NOROOT       1u
-#define SECBIT_KEEP_CAPS    16u
-#define SECBIT_NO_AMBIENT   64u
-#define SECBITS_LOCKS       0xaau
-#define SECBITS_ALL         0xffu
+#define SECBIT_NOROOT          1u
+#define SECBIT_NO_SETUID_FIXUP 4u
+#define SECBIT_KEEP_CAPS       16u
+#define SECBIT_NO_AMBIENT      64u
+#define SECBITS_LOCKS          0xaau
+#define SECBITS_ALL            0xffu
 #define SECBIT_LOCK_OF(bit) ((bit) << 1)
 
 // What prctl and personality remember.
@@ -220,6 +221,7 @@ static inline struct process *current_process(void)
 #define CAP_SYS_RESOURCE    24
 #define CAP_SYS_TTY_CONFIG  26
 #define CAP_MKNOD           27
+#define CAP_SYSLOG          34
 static inline bool current_has_cap(unsigned cap)
 {
     const struct process *p = current_process();

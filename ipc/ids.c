@@ -221,6 +221,9 @@ int ipc_change(struct ipc_table *t, s32 id, int cmd, const void *user)
     mutex_lock(&t->lock);
     int err = ipc_find_any(t, id, false, &o);
     err = err ? err : change_permission(o, cmd);
+    if (!err && cmd == IPC_SET && (ds.perm.uid == ~0u || ds.perm.gid == ~0u)) {
+        err = -EINVAL; // nobody's numbers
+    }
     if (!err) {
         err = t->kind->change(o, cmd, &ds); // IPC_RMID: o may be freed
     }

@@ -25,8 +25,8 @@
 
 struct cred_groups {
     atomic_int ref;
-    unsigned nr;
-    u32 id[];
+    unsigned nr; // [I]
+    u32 id[];    // [I] in ascending order
 };
 
 void creds_init(struct creds *c)
@@ -77,8 +77,15 @@ bool current_in_group(u32 gid)
     spin_lock(&p->lock);
     g = cred_groups_get(p->cred.groups);
     spin_unlock(&p->lock);
-    for (unsigned i = 0; g && i < g->nr && !found; i++) {
-        found = g->id[i] == gid;
+    for (unsigned from = 0, to = g ? g->nr : 0; from < to && !found;) {
+        unsigned mid = from + (to - from) / 2;
+
+        found = g->id[mid] == gid;
+        if (g->id[mid] < gid) {
+            from = mid + 1;
+        } else {
+            to = mid;
+        }
     }
     cred_groups_put(g);
     return found;
@@ -243,14 +250,18 @@ int creds_may_signal(struct process *p, int sig)
 // --- Changing them -------------------------------------------------------------------------------
 
 // Leaving root takes the capabilities along, and coming back brings the effective ones
-// (capabilities(7), "Effect of user ID changes").
-static void caps_follow(struct creds *c, u32 uid, u32 euid, u32 suid, bool keep_caps)
+// (capabilities(7), "Effect of user ID changes"), unless a process has asked for numbers that are
+// just numbers.
+static void caps_follow(struct creds *c, u32 uid, u32 euid, u32 suid)
 {
     bool was_root = !uid || !euid || !suid;
     bool is_root = !c->uid || !c->euid || !c->suid;
 
+    if (c->securebits & SECBIT_NO_SETUID_FIXUP) {
+        return;
+    }
     if (was_root && !is_root) {
-        if (!keep_caps) {
+        if (!(c->securebits & SECBIT_KEEP_CAPS)) {
             c->cap_permitted = 0;
             c->cap_effective = 0;
         }
@@ -269,6 +280,9 @@ static void caps_follow(struct creds *c, u32 uid, u32 euid, u32 suid, bool keep_
 
 static void caps_follow_fs(struct creds *c, u32 fsuid)
 {
+    if (c->securebits & SECBIT_NO_SETUID_FIXUP) {
+        return;
+    }
     if (!fsuid && c->fsuid) {
         c->cap_effective &= ~CAPS_OF_FILES;
     } else if (fsuid && !c->fsuid) {
@@ -311,7 +325,7 @@ static void ids_set_locked(struct process *p, bool groups, struct ids n)
         c->euid = n.effective;
         c->suid = n.saved;
         c->fsuid = n.fs;
-        caps_follow(c, old.real, old.effective, old.saved, c->securebits & SECBIT_KEEP_CAPS);
+        caps_follow(c, old.real, old.effective, old.saved);
     }
     dumpable_follow(p, old.effective != n.effective || old.fs != n.fs);
 }
@@ -486,6 +500,36 @@ s64 sys_getgroups(const u64 *a)
     return r;
 }
 
+// The largest of a heap goes to its end, again and again (Williams, "Heapsort", 1964).
+static void sift_down(u32 *id, unsigned at, unsigned nr)
+{
+    for (unsigned child; (child = 2 * at + 1) < nr; at = child) {
+        u32 moved = id[at];
+
+        child += child + 1 < nr && id[child] < id[child + 1];
+        if (moved >= id[child]) {
+            return;
+        }
+        id[at] = id[child];
+        id[child] = moved;
+    }
+}
+
+static void groups_sort(struct cred_groups *g)
+{
+    for (unsigned i = g->nr / 2; i-- > 0;) {
+        sift_down(g->id, i, g->nr);
+    }
+    for (unsigned i = g->nr; i-- > 1;) {
+        u32 largest = g->id[0];
+
+        g->id[0] = g->id[i];
+        g->id[i] = largest;
+        sift_down(g->id, 0, i);
+    }
+}
+
+// In ascending order, which is how getgroups tells them, as on Linux, and how they are found.
 static int groups_read(u64 from, unsigned nr, struct cred_groups **out)
 {
     struct cred_groups *g = kmalloc(sizeof(*g) + nr * sizeof(u32), GFP_KERNEL);
@@ -498,6 +542,11 @@ static int groups_read(u64 from, unsigned nr, struct cred_groups **out)
     if (arch_copy_from_user(g->id, (const void *)from, nr * sizeof(u32))) {
         kfree(g);
         return -EFAULT;
+    }
+    groups_sort(g);
+    if (g->id[nr - 1] == ~0u) { // nobody's number
+        kfree(g);
+        return -EINVAL;
     }
     *out = g;
     return 0;
@@ -572,7 +621,7 @@ s64 sys_capget(const u64 *a)
     if (h.pid < 0) {
         return -EINVAL;
     }
-    p = process_get_by_pid(h.pid ? h.pid : current_process()->pid);
+    p = process_get_by_tid(h.pid ? h.pid : current_process()->pid);
     if (!p) {
         return -ESRCH;
     }

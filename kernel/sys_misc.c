@@ -178,7 +178,7 @@ s64 sys_setrlimit(const u64 *a)
 s64 sys_prlimit64(const u64 *a)
 {
     s32 pid = (s32)a[0];
-    struct process *p = process_get_by_pid(pid ? pid : current_process()->pid);
+    struct process *p = process_get_by_tid(pid ? pid : current_process()->pid);
     s64 r;
 
     if (!p) {
