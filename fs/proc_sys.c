@@ -180,6 +180,7 @@ void proc_sys_add(struct inode *root)
         {"sys/kernel/core_pattern", core_pattern_show, NULL},
         {"sys/kernel/core_uses_pid", zero_show, NULL},
         {"sys/kernel/printk", printk_show, NULL},
+        {"sys/kernel/dmesg_restrict", one_show, NULL},
         {"sys/kernel/randomize_va_space", zero_show, NULL},
         {"sys/kernel/panic", zero_show, NULL},
         {"sys/kernel/tainted", zero_show, NULL},

@@ -92,7 +92,7 @@ struct creds {
 #define SECBIT_NO_AMBIENT      64u
 #define SECBITS_LOCKS          0xaau
 #define SECBITS_ALL            0xffu
-#define SECBIT_LOCK_OF(bit) ((bit) << 1)
+#define SECBIT_LOCK_OF(bit)    ((bit) << 1)
 
 // What prctl and personality remember.
 struct proc_flags {

@@ -285,10 +285,19 @@ static s64 log_settings(enum syslog_action what, int value)
     return r;
 }
 
+int klog_permission(void)
+{
+    return current_has_cap(CAP_SYSLOG) ? 0 : -EPERM;
+}
+
 s64 sys_syslog(const u64 *a)
 {
     enum syslog_action what = (enum syslog_action)(u32)a[0];
+    int err = klog_permission();
 
+    if (err) {
+        return err;
+    }
     switch (what) {
     case LOG_CLOSE:
     case LOG_OPEN:

@@ -29,9 +29,15 @@ struct kmsg {
 
 static int kmsg_open(struct inode *i, struct file *f)
 {
-    struct kmsg *k = kzalloc(sizeof(*k), GFP_KERNEL);
+    bool reads = (load_relaxed(&f->flags) & O_ACCMODE) != O_WRONLY;
+    int err = reads ? klog_permission() : 0;
+    struct kmsg *k;
 
     (void)i;
+    if (err) {
+        return err;
+    }
+    k = kzalloc(sizeof(*k), GFP_KERNEL);
     if (!k) {
         return -ENOMEM;
     }

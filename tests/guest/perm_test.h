@@ -28,7 +28,8 @@ static void become(const struct who *w)
     if (w->caps != ALL_CAPS) {
         MUST(syscall(SYS_capget, &h, d) == 0);
         d[0].effective = d[0].permitted = (unsigned)w->caps;
-        d[1].effective = d[1].permitted = d[0].inheritable = d[1].inheritable = 0;
+        d[1].effective = d[1].permitted = (unsigned)(w->caps >> 32);
+        d[0].inheritable = d[1].inheritable = 0;
         MUST(syscall(SYS_capset, &h, d) == 0);
     }
     MUST(prctl(PR_SET_DUMPABLE, 1) == 0); // the changes took it away
