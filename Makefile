@@ -41,7 +41,7 @@ endif
 .PHONY: FORCE all kernel user tests host-tests run test check fuzz qemu qemu-gdb gdb iso usb shell \
         compare coherence profile explore help clean setup format print-flags setup-build \
         setup-qemu setup-iso setup-host-tests setup-model setup-fuzz setup-lint setup-gdb \
-        setup-shell
+        setup-shell setup-bochs
 .DEFAULT_GOAL := all
 
 # --- The kernel ---------------------------------------------------------------------------------
@@ -141,7 +141,7 @@ coherence: all setup-qemu
 profile: all setup-qemu
 	$(Q)tools/profile --kernel $(KERNEL) $(addprefix --operation ,$(OPERATION))
 
-test: tests setup-qemu setup-iso setup-lint setup-model setup-fuzz setup-shell
+test: tests setup-qemu setup-iso setup-lint setup-model setup-fuzz setup-shell setup-bochs
 	$(Q)$(MAKE) --no-print-directory DEBUG=1 O=$(OUT)-debug kernel
 	$(Q)$(if $(SAN),,$(MAKE) --no-print-directory EXPLORE=1 O=$(OUT)-explore kernel)
 	$(Q)$(foreach name,$(if $(SAN),,$(SAN_NAMES)),$(MAKE) --no-print-directory SAN=$(name) \
@@ -221,7 +221,7 @@ print-flags:
 	@echo $(CC) $(KERNEL_CPPFLAGS) $(KERNEL_CFLAGS)
 
 setup-build setup-qemu setup-iso setup-host-tests setup-model setup-fuzz setup-lint setup-gdb \
-setup-shell:
+setup-shell setup-bochs:
 	$(Q)tools/setup $(@:setup-%=%)
 
 format: setup-lint

@@ -42,41 +42,40 @@ def efi_arguments(work):
     raise Lost("no OVMF firmware found: tools/setup iso")
 
 
-class Machine:
-    """QEMU with its serial console and its monitor on sockets. `boot` are its arguments for what to
-    start."""
+class Console:
+    """An emulator's process and the serial console of its machine, which is a socket."""
 
-    def __init__(self, boot, *more, patience_s=120):
+    def __init__(self, patience_s):
         self.patience_s = patience_s
         self.work = tempfile.mkdtemp(prefix="faultline-shell-")
+        self.errors = open(os.path.join(self.work, "errors"), "w+")
+        self.news = threading.Condition()
         self.text = ""
         self.at = 0  # in text: what was expected lies before
-        names = {name: os.path.join(self.work, name) for name in ("serial", "monitor")}
-        listeners = {}
-        for name, path in names.items():
-            listeners[name] = socket.socket(socket.AF_UNIX)
-            listeners[name].bind(path)
-            listeners[name].listen(1)
-            listeners[name].settimeout(60)
-        command = ["qemu-system-x86_64", "-M", "q35", "-accel", "tcg,thread=multi", "-cpu", "max",
-                   "-smp", "2", "-m", "512M", "-nodefaults", "-no-user-config", "-display", "none",
-                   "-chardev", f"socket,id=con,path={names['serial']}",
-                   "-device", "isa-serial,chardev=con",
-                   "-chardev", f"socket,id=mon,path={names['monitor']}",
-                   "-mon", "chardev=mon,mode=readline", *boot, *more]
-        self.errors = open(os.path.join(self.work, "errors"), "w+")
-        self.qemu = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self.errors,
-                                     stderr=self.errors)
-        try:
-            self.serial = listeners["serial"].accept()[0]
-            self.monitor = listeners["monitor"].accept()[0]
-        except socket.timeout:
-            self.stop()
-            raise Lost("QEMU did not start")
-        self.news = threading.Condition()
         self.ended = False  # the serial line is closed
+        self.process = None
+        self.serial = None
+
+    def start(self, command, stdin=subprocess.DEVNULL, env=None):
+        self.process = subprocess.Popen(command, stdin=stdin, stdout=self.errors,
+                                        stderr=self.errors, env=env)
+
+    def connect(self, listener):
+        """The other end of a socket on which the process is to call."""
+        listener.settimeout(60)
+        try:
+            return listener.accept()[0]
+        except socket.timeout:
+            said = self.said()
+            self.stop()
+            raise Lost(f"the emulator did not start: {said}") from None
+
+    def said(self):
+        with open(os.path.join(self.work, "errors"), errors="replace") as file:
+            return file.read()
+
+    def listen(self):
         threading.Thread(target=self._listen, daemon=True).start()
-        self._monitor_reply()
 
     def __enter__(self):
         return self
@@ -85,13 +84,11 @@ class Machine:
         self.stop()
 
     def stop(self):
-        if self.qemu.poll() is None:
-            self.qemu.kill()
-            self.qemu.wait()
+        if self.process and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
         self.errors.close()
         shutil.rmtree(self.work, ignore_errors=True)
-
-    # --- The serial console
 
     def _listen(self):
         """A thread of its own, since a port that nobody reads holds the kernel up."""
@@ -125,13 +122,37 @@ class Machine:
         self.serial.sendall(text.encode())
 
     def wait_end(self):
-        """QEMU's status after the machine has switched itself off."""
+        """The emulator's status after the machine has switched itself off."""
         deadline = time.monotonic() + self.patience_s
-        while self.qemu.poll() is None:
+        while self.process.poll() is None:
             if time.monotonic() > deadline:
                 raise Lost(f"the machine is still on; the console's end:\n{self.text[-1500:]}")
             time.sleep(0.1)
-        return self.qemu.returncode
+        return self.process.returncode
+
+
+class Machine(Console):
+    """QEMU, with its monitor on a socket, too. `boot` are its arguments for what to start."""
+
+    def __init__(self, boot, *more, patience_s=120):
+        super().__init__(patience_s)
+        names = {name: os.path.join(self.work, name) for name in ("serial", "monitor")}
+        listeners = {}
+        for name, path in names.items():
+            listeners[name] = socket.socket(socket.AF_UNIX)
+            listeners[name].bind(path)
+            listeners[name].listen(1)
+        command = ["qemu-system-x86_64", "-M", "q35", "-accel", "tcg,thread=multi", "-cpu", "max",
+                   "-smp", "2", "-m", "512M", "-nodefaults", "-no-user-config", "-display", "none",
+                   "-chardev", f"socket,id=con,path={names['serial']}",
+                   "-device", "isa-serial,chardev=con",
+                   "-chardev", f"socket,id=mon,path={names['monitor']}",
+                   "-mon", "chardev=mon,mode=readline", *boot, *more]
+        self.start(command)
+        self.serial = self.connect(listeners["serial"])
+        self.monitor = self.connect(listeners["monitor"])
+        self.listen()
+        self._monitor_reply()
 
     # --- The monitor, the keyboard and the screen
 

@@ -9,6 +9,7 @@ import tempfile
 import threading
 import time
 
+from bochs import Bochs
 from machine import Lost, Machine, PROMPT, START, TOP, efi_arguments, pack_root
 from screen_text import read_screen
 
@@ -165,17 +166,51 @@ def use_screen(machine):
     must(status == 0, f"QEMU's status is {status}")
 
 
+def make_image(out, kernel, work, programs=()):
+    """The image of `make usb`, with some of the guest tests besides."""
+    image = os.path.join(work, "boot.iso")
+    added = [f"--add={os.path.join(out, 'tests', name)}:/bin/{name}" for name in programs]
+    made = subprocess.run([os.path.join(TOP, "tools", "mkiso"), "-o", image, "--kernel", kernel,
+                           "--add", shell_root(out), *added, f"--cmdline={START}"],
+                          capture_output=True, text=True)
+    must(made.returncode == 0, made.stdout + made.stderr)
+    return image
+
+
 def screen(out, kernel, efi):
     with tempfile.TemporaryDirectory(prefix="faultline-") as work:
-        image = os.path.join(work, "boot.iso")
-        made = subprocess.run([os.path.join(TOP, "tools", "mkiso"), "-o", image, "--kernel", kernel,
-                               "--add", shell_root(out), f"--cmdline={START}"],
-                              capture_output=True, text=True)
-        must(made.returncode == 0, made.stdout + made.stderr)
+        image = make_image(out, kernel, work)
         boot = ["-drive", f"if=none,id=stick,format=raw,snapshot=on,file={image}",
                 "-device", "qemu-xhci", "-device", "usb-storage,drive=stick", "-vga", "std"]
         with Machine(*[(efi_arguments(work) if efi else []) + boot], patience_s=240) as machine:
             use_screen(machine)
+
+
+# --- Another machine -----------------------------------------------------------------------------
+
+BOCHS_PROGRAMS = ["signals", "mm_mprotect", "proc_fork", "race_stale", "mm_threads"]
+
+
+def bochs(out, kernel, boot, cpu, cpus):
+    with tempfile.TemporaryDirectory(prefix="faultline-") as work:
+        image = make_image(out, kernel, work, BOCHS_PROGRAMS)
+        with Bochs(image, boot, cpu, patience_s=400) as machine:
+            machine.expect(f"smp: {cpus} of {cpus} CPUs online")
+            machine.expect(PROMPT)
+            machine.type("echo $((6*7)) on $(tty) >/dev/ttyS0\n")
+            machine.expect("42 on /dev/tty1\n")
+            machine.type("cat\n")
+            machine.type("\x03")
+            machine.type("echo status=$? >/dev/ttyS0\n")
+            machine.expect("status=130\n")
+            for name in BOCHS_PROGRAMS:
+                run_line(machine, f"{name} >/dev/null; echo {name}=$?", LINE_START + f"{name}=0\n")
+            machine.send("reboot\r")
+            machine.expect("Faultline, started by")  # again
+            machine.expect(PROMPT)
+            machine.send("poweroff\r")
+            machine.expect("switching off")
+            machine.wait_power_off()
 
 
 def tests(out, kernel):
@@ -183,3 +218,6 @@ def tests(out, kernel):
     yield "shell.reboot", lambda: restart(out, kernel)
     yield "shell.screen_bios", lambda: screen(out, kernel, False)
     yield "shell.screen_uefi", lambda: screen(out, kernel, True)
+    yield "shell.bochs_cd", lambda: bochs(out, kernel, "cdrom", "model=ryzen", 1)
+    yield "shell.bochs_disk", lambda: bochs(out, kernel, "disk",
+                                            "model=phenom_8650_toliman, count=2", 2)
