@@ -1,6 +1,7 @@
 // Tests of locks, wait queues, timers, the scheduler and cross calls; RCU's are in ktest_rcu.c.
 // Each puts a pack of threads to work on one thing and counts what must be true at the end.
 #include "ktest_priv.h"
+#include "timer_priv.h"
 
 #include <arch/cpu.h>
 #include <arch/time.h>
@@ -279,6 +280,45 @@ KTEST(core_timer)
     thread_set_state(THREAD_BLOCKED);
     KTEST_CHECK(schedule_until(clock_ns()) == 0);
     KTEST_CHECK(load_seq(&current_thread()->state) == THREAD_RUNNABLE);
+}
+
+#define CROWD (3 * TIMER_BATCH + 7)
+
+static struct timer crowd[CROWD];
+
+static void crowd_arm(u64 deadline_ns)
+{
+    for (unsigned i = 0; i < CROWD; i++) {
+        timer_init(&crowd[i], test_ring);
+        timer_arm(&crowd[i], deadline_ns);
+    }
+    store_seq(&nr_rings, 0);
+}
+
+// However many are due, one interrupt runs a batch of them and asks for the next; and all come.
+KTEST(core_timer_crowd)
+{
+    unsigned calls = 0;
+    unsigned long flags = irq_save();
+
+    crowd_arm(clock_ns());
+    while (load_seq(&nr_rings) < CROWD && calls++ < 100) {
+        unsigned before = load_seq(&nr_rings);
+        u64 now = clock_ns(), next = timer_run_expired(now);
+
+        KTEST_CHECK(load_seq(&nr_rings) - before <= TIMER_BATCH);
+        KTEST_CHECK(load_seq(&nr_rings) == CROWD || (next >= now && next != TIME_NEVER));
+    }
+    KTEST_CHECK(calls >= 4 && calls < 100);
+    irq_restore(flags);
+
+    flags = irq_save();
+    crowd_arm(clock_ns() + 1000000);
+    irq_restore(flags);
+    for (unsigned i = 0; i < 1000 && load_seq(&nr_rings) < CROWD; i++) {
+        sleep_ns(5000000);
+    }
+    KTEST_CHECK(load_seq(&nr_rings) == CROWD);
 }
 
 // --- Cross calls --------------------------------------------------------------------------------
