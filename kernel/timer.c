@@ -8,9 +8,9 @@
 // has to do with the timer: fn itself may arm it again, and nothing after it looks inside.
 //
 // Programs may have any number of timers due at one time, and nothing else happens on this CPU
-// while the interrupt runs them. So it stops after TIMER_BATCH and comes again when as much time has
-// gone by as those took: however many are due, other interrupts wait for one batch, and threads have
-// half of the time. Rejected: the tick for the rest (6,400 timers a second is too few).
+// while the interrupt runs them. So it stops after TIMER_BATCH and comes again when as much time
+// has gone by as those took: however many are due, other interrupts wait for one batch, and threads
+// have half of the time. Rejected: the tick for the rest (6,400 timers a second is too few).
 #include "timer_priv.h"
 
 #include <arch/cpu.h>
