@@ -146,6 +146,52 @@ static void do_barrier(void)
     fetch_add_relaxed(&nr_barriers, 1);
 }
 
+// Written down, for the generator hardly draws it: a callback takes long, and meanwhile another CPU
+// waits in rcu_barrier, for that callback: so it is not held for ever.
+#define HELD_ROUNDS 20u
+#define HELD_TURNS  2000u
+
+enum { BEGUN, IN_CALLBACK, RAN };
+static atomic_uint stage;
+static struct rcu_head held;
+
+static void held_freed(struct rcu_head *head)
+{
+    (void)head;
+    store_seq(&stage, IN_CALLBACK);
+    for (unsigned n = 0; n < HELD_TURNS; n++) {
+        soft_wait();
+    }
+    store_seq(&stage, RAN);
+}
+
+static void run_held(unsigned me)
+{
+    for (unsigned round = 0; round < HELD_ROUNDS && nr_cpus > 1; round++) {
+        unsigned part = (me + round) % nr_cpus;
+        soft_barrier();
+        if (part == 0) {
+            store_seq(&stage, BEGUN);
+            call_rcu(&held, held_freed);
+        }
+        soft_barrier();
+        if (part == 0) {
+            while (load_seq(&stage) != RAN) {
+                soft_idle(1);
+            }
+        } else if (part == 1) {
+            while (load_seq(&stage) == BEGUN) {
+                soft_safe_point();
+                host_yield();
+            }
+            rcu_barrier();
+            assert(load_seq(&stage) == RAN);
+        }
+        soft_barrier();
+        host_progress();
+    }
+}
+
 static void step(void)
 {
     switch (soft_below(64)) {
@@ -199,6 +245,7 @@ static void cpu_main(unsigned n)
         host_yield();
     }
     soft_rcu_start();
+    run_held(n);
     soft_barrier();
     for (unsigned long i = 0; i < rounds && !host_time_is_up(); i++) {
         step();
