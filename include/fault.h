@@ -45,6 +45,7 @@ static inline bool fault_lock_table(struct fault *f)
     spin_lock(&f->table->ptl);
     if (likely(!(load_relaxed(&f->table->state) & (PT_DETACHED | PT_FORKING)) &&
                f->mm->scheme->fault_live(f))) {
+        yield_point("fault locked");
         return true;
     }
     return fault_lock_odd(f);

@@ -359,6 +359,7 @@ u64 pt_close_leaves(struct mm *mm, vaddr_t start, vaddr_t end, bool anon)
     for (vaddr_t addr = start; addr < end;) {
         rcu_read_lock();
         struct page *t = pt_next_table_rcu(mm, 1, &addr, end);
+        yield_point("fork find");
         if (!t) {
             rcu_read_unlock();
             break;

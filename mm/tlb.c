@@ -69,6 +69,7 @@ static void tlb_enter(struct tlb_cpu *t, struct mm *mm, unsigned cpu)
     t->gone = false;
     store_seq(&t->lazy, false);
     mmu_load(mm_root(mm, 0));
+    yield_point("mm loaded");
     walks_forget();
 }
 

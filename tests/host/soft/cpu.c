@@ -123,6 +123,9 @@ void soft_bend(void)
 {
     u64 r = soft_random();
     soft_cpu->fuse = (int)(r >> 32) % FUSE_MAX;
+    if (soft_cpu->keep_stores) {
+        return;
+    }
     serve();
     switch (r % 16) {
     case 0:

@@ -2,7 +2,7 @@
 // would hardly ever draw that, so the schedule is written down: each CPU has its part, and a hook
 // that the kernel's yield points call (soft_cpu->at_point) holds it where the part says. So what a
 // schedule is about happens in each round, whatever the seed; CPUs change parts from round to
-// round. hold_faults.c, hold_forks.c and hold_tlb.c have the schedules.
+// round. The schedules: hold_files.c, hold_forks.c, hold_tables.c, hold_tlb.c.
 
 #include <k/assert.h>
 #include <scheme.h>
@@ -10,7 +10,8 @@
 #include <uapi/mman.h>
 #include "holds.h"
 
-#define ROUNDS 20u
+#define ROUNDS   20u
+#define PATIENCE 2000u // turns
 
 struct mm *hold_mm;
 static const struct schedule *schedule;
@@ -41,6 +42,17 @@ void stage_wait(unsigned for_stage)
 {
     while (stage() < for_stage) {
         soft_wait();
+    }
+}
+
+void stage_hold(unsigned for_stage)
+{
+    for (unsigned n = 0; n < PATIENCE && stage() < for_stage; n++) {
+        if (soft_cpu->keep_stores) {
+            host_yield();
+        } else {
+            soft_wait();
+        }
     }
 }
 
@@ -82,7 +94,9 @@ u64 hold_load(vaddr_t at)
 
 // ---- All CPUs -----------------------------------------------------------------------------------
 
-static const struct schedule *const schedules[] = {&hold_forks, &hold_lazy, &hold_copy};
+static const struct schedule *const schedules[] = {&hold_forks, &hold_lazy, &hold_loaded,
+                                                   &hold_copy,  &hold_park, &hold_move,
+                                                   &hold_table, &hold_close};
 
 static void run_schedule(unsigned me, const struct schedule *s)
 {
@@ -109,7 +123,9 @@ static void run_schedule(unsigned me, const struct schedule *s)
 void run_holds(unsigned me, struct mm *mm)
 {
     mm_activate(mm);
-    hold_mm = mm;
+    if (me == 0) {
+        hold_mm = mm;
+    }
     for (unsigned i = 0; i < array_size(schedules); i++) {
         const struct schedule *s = schedules[i];
         if (nr_cpus >= s->nr_parts && (s->under_mmap_lock || mm->scheme != &scheme_mmap_lock)) {

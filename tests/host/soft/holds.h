@@ -18,7 +18,8 @@ struct schedule {
 };
 
 extern struct mm *hold_mm;
-extern const struct schedule hold_forks, hold_lazy, hold_copy;
+extern const struct schedule hold_forks, hold_lazy, hold_loaded, hold_copy, hold_park, hold_move,
+    hold_table, hold_close;
 
 noreturn_fn void wrong_hold(const char *what, u64 value);
 
@@ -28,6 +29,9 @@ unsigned stage(void);
 void stage_set(unsigned to);
 void stage_tell(unsigned to);
 void stage_wait(unsigned for_stage); // serves calls
+// For a CPU that others may be waiting for: until then, or for so long that they get wherever they
+// can without it. It serves calls, unless it keeps its stores.
+void stage_hold(unsigned for_stage);
 
 // What must succeed.
 void hold_map(vaddr_t at, u64 bytes, unsigned flags, struct file *f);

@@ -66,7 +66,7 @@ void soft_buffer(void *where, unsigned size_bytes, u64 value)
     if (soft_cpu->nr_buffered == SOFT_BUFFER) {
         soft_drain();
     }
-    if (soft_cpu->nr_buffered == 0 && soft_random() % 4) {
+    if (soft_cpu->nr_buffered == 0 && !soft_cpu->keep_stores && soft_random() % 4) {
         store_now(&s);
     } else {
         soft_cpu->buffer[soft_cpu->nr_buffered++] = s;
@@ -264,10 +264,15 @@ static bool walk(vaddr_t addr, bool write)
     return true;
 }
 
-void soft_speculate(void)
+void soft_walk(u64 addr)
 {
     soft_drain();
-    walk(soft_cpu->recent[soft_random() % SOFT_RECENT], false);
+    walk(addr, false);
+}
+
+void soft_speculate(void)
+{
+    soft_walk(soft_cpu->recent[soft_random() % SOFT_RECENT]);
 }
 
 static _Atomic u64 *translate(vaddr_t addr, bool write)

@@ -57,7 +57,10 @@ struct soft_cpu {
     bool irq_off, in_interrupt;
     int fuse; // points until the next bend
     uint64_t random;
-    void (*at_point)(const char *where); // the test's, for a schedule that is written down
+    // The test's, for a schedule that is written down. keep_stores: each store waits in the buffer
+    // until something must empty it, and nothing is bent.
+    void (*at_point)(const char *where);
+    bool keep_stores;
 
     unsigned nr_held; // spinlocks, by rank
     uint16_t held_rank[16];
@@ -134,8 +137,9 @@ static inline bool soft_forward(const void *where, uint64_t *value)
 {
     return soft_cpu->nr_buffered && soft_forward_slow(where, value);
 }
-// The CPU may walk to any address at any time, if it likes to.
+// The CPU may walk to any address at any time, if it likes to; or to this one.
 void soft_speculate(void);
+void soft_walk(uint64_t addr);
 
 // ---- For tests ----------------------------------------------------------------------------------
 // RAM and CPUs; page_init and mm_init are the test's. Then each CPU starts itself.

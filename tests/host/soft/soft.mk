@@ -14,7 +14,7 @@ SOFT_ORACLE := tests/host/soft/rcu.c
 SOFT_REAL := kernel/rcu.c tests/host/soft/real_rcu.c
 SOFT_FAULT := $(addprefix tests/host/soft/,test_fault.c accesses.c operations.c \
         first_touch.c duels.c forks.c clears.c files.c \
-        holds.c hold_faults.c hold_forks.c hold_tlb.c)
+        holds.c hold_files.c hold_forks.c hold_tables.c hold_tlb.c)
 
 SOFT_SRC_test_fault := $(SOFT_MM) $(SOFT_MACHINE) $(SOFT_ORACLE) $(SOFT_FAULT)
 SOFT_SRC_test_fault_rcu := $(SOFT_MM) $(SOFT_MACHINE) $(SOFT_REAL) $(SOFT_FAULT)

@@ -1,0 +1,155 @@
+// Held while tables are looked for that a fault installs: see holds.c.
+//
+// A table in the store buffer (invariant 2). A fault installs a leaf table and asks then whether
+// its VMA is live. If the slot waits in its store buffer meanwhile both miss each other:
+//
+//     F                                           U
+//     slot = table (buffered); locks it;
+//     VMA live? yes; held                         munmap: VMA dead; slot empty: nothing to zap
+//     entry = page                                returns
+//
+// What is unmapped is there afterwards. (The kernel's store of a table is seq_cst: U finds the
+// table and waits for its lock.)
+//
+// A table that fork did not close (R20). Fork says that it closes tables, and no leaf table comes
+// after that. U has no tables; T has, behind it, and is not closed yet:
+//
+//     F                                           W
+//     phase = PROTECT; no table at U; held        stores X to U, for which a leaf table is missing
+//                                                 stores Y to T
+//     closes T; the instant; copies T
+//
+// W must not get its table at U before the instant: the child would have Y without X, although X
+// came first. (So the kernel's W waits, and F does not wait for it.) Nor may the phase wait in F's
+// store buffer while it looks.
+
+#include <k/errno.h>
+#include <k/string.h>
+#include <pgtable.h>
+#include <uapi/mman.h>
+#include "holds.h"
+
+// Below all other memory, so that fork comes here first: on its way to another VMA it would empty
+// its store buffer.
+#define PLACE_U pt_span(2)
+#define PLACE_T (PLACE_U + pt_span(2))
+#define END     (PLACE_T + pt_span(1))
+#define ANON    (MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE)
+
+// ---- A table in the store buffer ----------------------------------------------------------------
+
+enum { LIVE = 1, UNMAPPED };
+
+static void hold_installer(const char *where)
+{
+    if (stage() < LIVE && strcmp(where, "fault locked") == 0) {
+        stage_tell(LIVE);
+        stage_hold(UNMAPPED);
+    }
+}
+
+static void installer(u64 round)
+{
+    u64 value;
+    soft_cpu->at_point = hold_installer;
+    soft_cpu->keep_stores = true;
+    int err = soft_store(PLACE_T, round);
+    soft_cpu->keep_stores = false;
+    soft_cpu->at_point = NULL;
+    if (err && err != -EFAULT) {
+        wrong_hold("a store fails", (u64)err);
+    }
+    stage_wait(UNMAPPED);
+    err = soft_load(PLACE_T, &value);
+    if (err != -EFAULT) {
+        wrong_hold("accessible after munmap", (u64)err);
+    }
+}
+
+static void unmapper(u64 round)
+{
+    (void)round;
+    stage_wait(LIVE);
+    hold_unmap(PLACE_T, PAGE_SIZE);
+    stage_set(UNMAPPED);
+}
+
+// The tables above are there: one table is missing, and few stores wait.
+static void table_begin(u64 round)
+{
+    hold_map(PLACE_T, 2 * pt_span(1), ANON, NULL);
+    hold_store(PLACE_T + pt_span(1), round);
+}
+
+static void table_end(void)
+{
+    hold_unmap(PLACE_T, 2 * pt_span(1));
+}
+
+// mmap_lock keeps munmap out while a fault is there.
+const struct schedule hold_table = {.name = "a table in the store buffer",
+                                    .begin = table_begin,
+                                    .nr_parts = 2,
+                                    .part = {installer, unmapper},
+                                    .end = table_end};
+
+// ---- A table that fork did not close ------------------------------------------------------------
+
+#define W_WORD 8u // in bytes
+
+enum { LOOKING = 1, STORED };
+
+static void hold_closer(const char *where)
+{
+    if (stage() < LOOKING && strcmp(where, "fork find") == 0) {
+        stage_tell(LOOKING);
+        stage_hold(STORED);
+    }
+}
+
+static void closer(u64 round)
+{
+    struct mm *child;
+    (void)round;
+    soft_cpu->at_point = hold_closer;
+    soft_cpu->keep_stores = true;
+    int err = mm_fork(hold_mm, &child);
+    soft_cpu->keep_stores = false;
+    soft_cpu->at_point = NULL;
+    if (err) {
+        wrong_hold("fork fails", (u64)err);
+    }
+    mm_activate(child);
+    u64 x = hold_load(PLACE_U + W_WORD), y = hold_load(PLACE_T + W_WORD);
+    if (y && !x) {
+        wrong_hold("the child has a store, and not the one before it", y);
+    }
+    mm_activate(hold_mm);
+    mm_put(child);
+}
+
+static void storer(u64 round)
+{
+    stage_wait(LOOKING);
+    hold_store(PLACE_U + W_WORD, round);
+    hold_store(PLACE_T + W_WORD, round);
+    stage_set(STORED);
+}
+
+static void close_begin(u64 round)
+{
+    hold_map(PLACE_U, END - PLACE_U, ANON, NULL);
+    hold_store(PLACE_T, round);
+}
+
+static void close_end(void)
+{
+    hold_unmap(PLACE_U, END - PLACE_U);
+}
+
+// Under mmap_lock no fault goes on during a fork.
+const struct schedule hold_close = {.name = "a table that fork did not close",
+                                    .begin = close_begin,
+                                    .nr_parts = 2,
+                                    .part = {closer, storer},
+                                    .end = close_end};
