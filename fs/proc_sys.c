@@ -7,6 +7,7 @@
 #include <k/string.h>
 #include <mm.h>
 #include <page.h>
+#include <proc.h>
 #include <vma.h>
 #include "proc_priv.h"
 
@@ -157,6 +158,26 @@ LIMIT_FILE(notify_max_marks)
 LIMIT_FILE(mount_max)
 LIMIT_FILE(epoll_max_items)
 
+static size_t dmesg_restrict_show(char *buf, size_t size)
+{
+    return text_number(buf, size, klog_is_restricted());
+}
+
+// Not for who merely owns the file.
+static int dmesg_restrict_store(const char *text)
+{
+    const char *end;
+    u64 v = parse_u64(text, &end);
+    if (!current_has_cap(CAP_SYS_ADMIN)) {
+        return -EPERM;
+    }
+    if (end == text || *end || v > 1) {
+        return -EINVAL;
+    }
+    klog_restrict(v);
+    return 0;
+}
+
 // There is nothing to drop: the memory is the files' only home.
 static int drop_caches_store(const char *text)
 {
@@ -180,7 +201,7 @@ void proc_sys_add(struct inode *root)
         {"sys/kernel/core_pattern", core_pattern_show, NULL},
         {"sys/kernel/core_uses_pid", zero_show, NULL},
         {"sys/kernel/printk", printk_show, NULL},
-        {"sys/kernel/dmesg_restrict", one_show, NULL},
+        {"sys/kernel/dmesg_restrict", dmesg_restrict_show, dmesg_restrict_store},
         {"sys/kernel/randomize_va_space", zero_show, NULL},
         {"sys/kernel/panic", zero_show, NULL},
         {"sys/kernel/tainted", zero_show, NULL},

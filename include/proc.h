@@ -54,6 +54,8 @@ struct task_ext {
     struct vfork *vfork;     // [S] who waits until it leaves its parent's address space; NULL: none
     bool parked;             // [P] stopped by a signal
     s8 nice;                 // [P] kernel/sys_prio.c
+    u8 policy;               // [P] SCHED_*, kernel/sys_sched.c
+    bool reset_on_fork;      // [P] a child begins with no priority of ours (sched(7))
     u16 ioprio;              // [P]
     struct cpu_clock *clock; // [S] kernel/itimer_cpu.c; NULL: no timer was ever on its CPU time
 };

@@ -247,6 +247,37 @@ int creds_may_signal(struct process *p, int sig)
     return sig == SIGCONT && sid == self->sid ? 0 : -EPERM;
 }
 
+bool creds_own_locked(struct process *p)
+{
+    u32 me = current_process()->cred.euid;
+
+    spin_assert_held(&p->lock);
+    return p->cred.uid == me || p->cred.euid == me || current_has_cap(CAP_SYS_NICE);
+}
+
+// Who has given capabilities up does not slow down those who have not.
+bool creds_reach_locked(struct process *p)
+{
+    spin_assert_held(&p->lock);
+    return !(p->cred.cap_permitted & ~current_process()->cred.cap_permitted) ||
+           current_has_cap(CAP_SYS_NICE);
+}
+
+bool creds_may_schedule_locked(struct process *p)
+{
+    return creds_own_locked(p) && creds_reach_locked(p);
+}
+
+bool creds_may_schedule(struct process *p)
+{
+    bool may;
+
+    spin_lock(&p->lock);
+    may = creds_may_schedule_locked(p);
+    spin_unlock(&p->lock);
+    return may;
+}
+
 // --- Changing them -------------------------------------------------------------------------------
 
 // Leaving root takes the capabilities along, and coming back brings the effective ones

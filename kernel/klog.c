@@ -285,15 +285,39 @@ static s64 log_settings(enum syslog_action what, int value)
     return r;
 }
 
-int klog_permission(void)
+static atomic_bool restricted = true; // as most distributions have it
+
+bool klog_is_restricted(void)
 {
-    return current_has_cap(CAP_SYSLOG) ? 0 : -EPERM;
+    return load_relaxed(&restricted);
+}
+
+void klog_restrict(bool on)
+{
+    store_relaxed(&restricted, on);
+}
+
+int klog_may_read(void)
+{
+    return klog_is_restricted() && !current_has_cap(CAP_SYSLOG) && !current_has_cap(CAP_SYS_ADMIN)
+               ? -EPERM
+               : 0;
+}
+
+// syslog(2): all may read all of it, or nobody, as dmesg_restrict says; the rest changes what
+// others see. (CAP_SYS_ADMIN is what it took before there was CAP_SYSLOG.)
+static int log_permission(enum syslog_action what)
+{
+    if (what == LOG_READ_ALL || what == LOG_SIZE_BUFFER) {
+        return klog_may_read();
+    }
+    return current_has_cap(CAP_SYSLOG) || current_has_cap(CAP_SYS_ADMIN) ? 0 : -EPERM;
 }
 
 s64 sys_syslog(const u64 *a)
 {
     enum syslog_action what = (enum syslog_action)(u32)a[0];
-    int err = klog_permission();
+    int err = log_permission(what);
 
     if (err) {
         return err;

@@ -30,14 +30,13 @@ struct kmsg {
 static int kmsg_open(struct inode *i, struct file *f)
 {
     bool reads = (load_relaxed(&f->flags) & O_ACCMODE) != O_WRONLY;
-    int err = reads ? klog_permission() : 0;
-    struct kmsg *k;
+    int err = reads ? klog_may_read() : 0;
+    struct kmsg *k = err ? NULL : kzalloc(sizeof(*k), GFP_KERNEL);
 
     (void)i;
     if (err) {
         return err;
     }
-    k = kzalloc(sizeof(*k), GFP_KERNEL);
     if (!k) {
         return -ENOMEM;
     }

@@ -31,9 +31,6 @@ void klog_seek(struct klog_mark *m, enum klog_place to);
 // -EPIPE: it is gone, the mark is at the oldest now.
 long klog_record(struct klog_mark *m, char *to, size_t size);
 bool klog_has_record(const struct klog_mark *m); // a look
-// May the current process read the log, and say what the console shows? 0 or -EPERM. Linux lets
-// everybody read it unless kernel.dmesg_restrict is set, as most distributions do; here it is.
-int klog_permission(void);
 
 // ktrace.c: print the last events of each CPU.
 void trace_print(void);

@@ -275,7 +275,11 @@ struct task_ext *task_create(struct process *proc, const char *name)
     task->altstack.ss_flags = SS_DISABLE;
     if (current_task()) {
         task->nice = current_task()->nice; // a look, as good as the moment it is at
+        task->policy = current_task()->policy;
         task->ioprio = current_task()->ioprio;
+        if (current_task()->reset_on_fork) {
+            task->nice = max(task->nice, (s8)0);
+        }
     }
     t->proc = proc;
     t->ext = task;
@@ -534,7 +538,8 @@ int task_affinity(s32 tid, u64 *get, const u64 *set)
     spin_lock(&proc_table_lock);
     t = task_find_locked(tid);
     if (t) {
-        err = set ? sched_set_affinity(t->thread, *set) : 0;
+        err = set && !creds_may_schedule(t->proc) ? -EPERM : set && !*set ? -EINVAL : 0;
+        err = set && !err ? sched_set_affinity(t->thread, *set) : err;
         if (get) {
             *get = load_relaxed(&t->thread->affinity);
         }

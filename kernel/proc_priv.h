@@ -45,6 +45,13 @@ int creds_get_mm(struct process *p, struct mm **out);
 int creds_get_files(struct process *p, struct files **out); // the same of its files; files_put
 // May the current process send sig, or 0, to p? 0 or -EPERM. The table lock may be held.
 int creds_may_signal(struct process *p, int sig);
+// May the current process say how p's threads are scheduled: sched(7), setpriority(2)? own: p is
+// its user's; reach: p has no capability that it lacks. CAP_SYS_NICE stands for both. Locked: p's
+// lock is held.
+bool creds_may_schedule(struct process *p);
+bool creds_may_schedule_locked(struct process *p);
+bool creds_own_locked(struct process *p);
+bool creds_reach_locked(struct process *p);
 struct cred_groups *cred_groups_get(struct cred_groups *g);
 void cred_groups_put(struct cred_groups *g); // NULL is allowed; no sleep
 // cred_exec.c: what execve of a file that gives these numbers makes of *c. true: the program has
@@ -138,9 +145,23 @@ void task_release_user(struct task_ext *t);
 // Drop the ext of the current thread, which then is a kernel thread about to die.
 void task_free_current(void);
 
-// Look at (get) or change (set) the affinity of a thread by number; either may be NULL. -ESRCH, or
-// sched_set_affinity's error.
+// Look at (get) or change (set) the affinity of a thread by number; either may be NULL. -ESRCH,
+// -EPERM (to change it: creds_may_schedule), -EINVAL (to none), or sched_set_affinity's error.
 int task_affinity(s32 tid, u64 *get, const u64 *set);
+
+// Do to one thread, under the lock of its process: in tasks_visit, kernel/sys_prio.c.
+struct task_visit {
+    void (*one)(struct task_visit *v, struct task_ext *t);
+    int value;
+    s64 result; // -ESRCH until one was found
+};
+// To thread tid (0: the current one). Takes proc_table_lock and the process's.
+void task_visit(struct task_visit *v, s32 tid);
+// May t, whose process is locked, get this nice value, lower than its own, from the current
+// process? Not whether t is its to change.
+bool task_may_be_nice_locked(const struct task_ext *t, int nice);
+#define NICE_MIN (-20)
+#define NICE_MAX 19
 
 // Open a program: -EACCES unless it is a regular file with an x bit. *out counted.
 int exec_open(const char *path, struct file **out);

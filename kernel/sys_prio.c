@@ -13,23 +13,13 @@
 
 #include "proc_priv.h"
 
-#define NICE_MIN (-20)
-#define NICE_MAX 19
-
 #define IOPRIO_CLASS_SHIFT 13
 #define IOPRIO_NR_LEVELS   8
 enum ioprio_class { IOPRIO_NONE, IOPRIO_RT, IOPRIO_BE, IOPRIO_IDLE };
 
 enum whose { WHOSE_PROCESS, WHOSE_PGRP, WHOSE_USER }; // as getpriority has it; ioprio_get: + 1
 
-// What to do with each thread: result is what the call returns, -ESRCH until one was found.
-struct priority_visit {
-    void (*one)(struct priority_visit *v, struct task_ext *t); // under the lock of t's process
-    int value;
-    s64 result;
-};
-
-static void visit_thread(struct priority_visit *v, s32 tid)
+void task_visit(struct task_visit *v, s32 tid)
 {
     struct task_ext *t;
 
@@ -43,7 +33,7 @@ static void visit_thread(struct priority_visit *v, s32 tid)
     spin_unlock(&proc_table_lock);
 }
 
-static void visit_process(struct priority_visit *v, struct process *p, enum whose whose, u32 who)
+static void visit_process(struct task_visit *v, struct process *p, enum whose whose, u32 who)
 {
     struct task_ext *t;
 
@@ -56,13 +46,13 @@ static void visit_process(struct priority_visit *v, struct process *p, enum whos
     spin_unlock(&p->lock);
 }
 
-static s64 visit_all(struct priority_visit *v, enum whose whose, s32 who)
+static s64 visit_all(struct task_visit *v, enum whose whose, s32 who)
 {
     struct process *self = current_process();
 
     v->result = -ESRCH;
     if (whose == WHOSE_PROCESS) {
-        visit_thread(v, who);
+        task_visit(v, who);
         return v->result;
     }
     if (!who) {
@@ -81,21 +71,24 @@ static s64 visit_all(struct priority_visit *v, enum whose whose, s32 who)
 
 // --- Nice values ---------------------------------------------------------------------------------
 
-static void nice_get_one(struct priority_visit *v, struct task_ext *t)
+static void nice_get_one(struct task_visit *v, struct task_ext *t)
 {
     v->result = max(v->result, (s64)(20 - t->nice));
 }
 
-static void nice_set_one(struct priority_visit *v, struct task_ext *t)
+bool task_may_be_nice_locked(const struct task_ext *t, int nice)
 {
-    const struct creds *me = &current_process()->cred, *c = &t->proc->cred;
-    u64 limit = t->proc->rlimit[RLIMIT_NICE].cur;
+    return (u64)(20 - nice) <= t->proc->rlimit[RLIMIT_NICE].cur || current_has_cap(CAP_SYS_NICE);
+}
 
-    if (c->uid != me->euid && c->euid != me->euid && !current_has_cap(CAP_SYS_NICE)) {
+static void nice_set_one(struct task_visit *v, struct task_ext *t)
+{
+    if (!creds_own_locked(t->proc)) {
         v->result = -EPERM;
-    } else if (v->value < t->nice && (u64)(20 - v->value) > limit &&
-               !current_has_cap(CAP_SYS_NICE)) {
+    } else if (v->value < t->nice && !task_may_be_nice_locked(t, v->value)) {
         v->result = -EACCES;
+    } else if (!creds_reach_locked(t->proc)) {
+        v->result = -EPERM;
     } else {
         t->nice = (s8)v->value;
         v->result = v->result == -ESRCH ? 0 : v->result;
@@ -105,34 +98,34 @@ static void nice_set_one(struct priority_visit *v, struct task_ext *t)
 // 20 minus the nice value, the highest of those meant.
 s64 sys_getpriority(const u64 *a)
 {
-    struct priority_visit v = {.one = nice_get_one};
+    struct task_visit v = {.one = nice_get_one};
 
     return (u32)a[0] > WHOSE_USER ? -EINVAL : visit_all(&v, (enum whose)a[0], (s32)a[1]);
 }
 
 s64 sys_setpriority(const u64 *a)
 {
-    struct priority_visit v = {.one = nice_set_one,
-                               .value = min(max((int)a[2], NICE_MIN), NICE_MAX)};
+    struct task_visit v = {.one = nice_set_one, .value = min(max((int)a[2], NICE_MIN), NICE_MAX)};
 
     return (u32)a[0] > WHOSE_USER ? -EINVAL : visit_all(&v, (enum whose)a[0], (s32)a[1]);
 }
 
 // --- I/O -----------------------------------------------------------------------------------------
 
-static void ioprio_get_one(struct priority_visit *v, struct task_ext *t)
+static void ioprio_get_one(struct task_visit *v, struct task_ext *t)
 {
     s64 mine = t->ioprio;
 
     v->result = v->result < 0 ? mine : min(v->result, mine);
 }
 
-static void ioprio_set_one(struct priority_visit *v, struct task_ext *t)
+static void ioprio_set_one(struct task_visit *v, struct task_ext *t)
 {
     const struct creds *me = &current_process()->cred;
     u32 uid = t->proc->cred.uid;
 
-    if (uid != me->euid && uid != me->uid && !current_has_cap(CAP_SYS_NICE)) {
+    bool own = uid == me->euid || uid == me->uid || current_has_cap(CAP_SYS_NICE);
+    if (!own || !creds_reach_locked(t->proc)) {
         v->result = -EPERM;
     } else {
         t->ioprio = (u16)v->value;
@@ -158,7 +151,7 @@ static int ioprio_check(int value)
 
 s64 sys_ioprio_get(const u64 *a)
 {
-    struct priority_visit v = {.one = ioprio_get_one};
+    struct task_visit v = {.one = ioprio_get_one};
     u32 whose = (u32)a[0] - 1;
 
     return whose > WHOSE_USER ? -EINVAL : visit_all(&v, (enum whose)whose, (s32)a[1]);
@@ -166,7 +159,7 @@ s64 sys_ioprio_get(const u64 *a)
 
 s64 sys_ioprio_set(const u64 *a)
 {
-    struct priority_visit v = {.one = ioprio_set_one, .value = (int)a[2]};
+    struct task_visit v = {.one = ioprio_set_one, .value = (int)a[2]};
     u32 whose = (u32)a[0] - 1;
     int err = ioprio_check(v.value);
 

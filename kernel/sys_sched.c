@@ -1,5 +1,8 @@
-// The system calls of scheduling. There is one policy, SCHED_OTHER, without priorities; for nice
-// values see sys_prio.c.
+// The system calls of scheduling. The scheduler has one policy, without priorities. So those of
+// Linux that a program may choose without harm to others, SCHED_OTHER, SCHED_BATCH and SCHED_IDLE,
+// are kept, inherited, shown and refused by Linux's rules (sched(7)), and all act alike; nice
+// values likewise, see sys_prio.c. The real-time ones would be promises: they are refused, with
+// EPERM to all.
 #include <arch/smp.h>
 #include <arch/uaccess.h>
 #include <k/errno.h>
@@ -49,11 +52,8 @@ s64 sys_sched_setaffinity(const u64 *a)
         return -ESRCH;
     }
     mask &= online_mask();
-    if (!mask) {
-        return -EINVAL;
-    }
     if (tid == 0 || tid == self->tid) {
-        return sched_set_affinity(self->thread, mask);
+        return mask ? sched_set_affinity(self->thread, mask) : -EINVAL;
     }
     return task_affinity(tid, NULL, &mask);
 }
@@ -78,11 +78,20 @@ s64 sys_sched_getaffinity(const u64 *a)
     return arch_copy_to_user((void *)a[2], &mask, sizeof(mask)) ? -EFAULT : (s64)sizeof(mask);
 }
 
+static void policy_get_one(struct task_visit *v, struct task_ext *t)
+{
+    v->result = t->policy | (t->reset_on_fork ? SCHED_RESET_ON_FORK : 0);
+}
+
 s64 sys_sched_getscheduler(const u64 *a)
 {
-    int err = affinity_of((s32)a[0], NULL);
+    struct task_visit v = {.one = policy_get_one, .result = -ESRCH};
 
-    return err ? err : SCHED_OTHER;
+    if ((s32)a[0] < 0) {
+        return -EINVAL;
+    }
+    task_visit(&v, (s32)a[0]);
+    return v.result;
 }
 
 s64 sys_sched_getparam(const u64 *a)
@@ -96,34 +105,110 @@ s64 sys_sched_getparam(const u64 *a)
     return arch_copy_to_user((void *)a[1], &priority, sizeof(priority)) ? -EFAULT : 0;
 }
 
-static s64 policy_set(s32 tid, int policy, u64 param)
-{
-    s32 priority;
-    int err = param ? affinity_of(tid, NULL) : -EINVAL;
+#define KEEP_POLICY (-1) // and whether a child begins anew
+#define KEEP_NICE   (NICE_MAX + 1)
 
+struct policy_change {
+    struct task_visit v;
+    int policy, nice;
+    u32 priority;
+    bool reset_on_fork;
+};
+
+static bool is_realtime(int policy)
+{
+    return policy == SCHED_FIFO || policy == SCHED_RR || policy == SCHED_DEADLINE;
+}
+
+// What needs CAP_SYS_NICE. SCHED_IDLE is less than any nice value: to leave it is to rise.
+static bool change_is_free_locked(const struct task_ext *t, const struct policy_change *c,
+                                  int policy)
+{
+    bool rises = c->nice != KEEP_NICE && c->nice < t->nice;
+    bool wakes = t->policy == SCHED_IDLE && policy != SCHED_IDLE;
+
+    return !is_realtime(policy) && !(rises && !task_may_be_nice_locked(t, c->nice)) &&
+           !(wakes && !task_may_be_nice_locked(t, t->nice)) && creds_may_schedule_locked(t->proc) &&
+           !(t->reset_on_fork && !c->reset_on_fork && c->policy != KEEP_POLICY);
+}
+
+static void policy_set_one(struct task_visit *v, struct task_ext *t)
+{
+    struct policy_change *c = container_of(v, struct policy_change, v);
+    int policy = c->policy == KEEP_POLICY ? t->policy : c->policy;
+
+    if (!change_is_free_locked(t, c, policy) && !current_has_cap(CAP_SYS_NICE)) {
+        v->result = -EPERM;
+        return;
+    }
+    v->result = 0;
+    if (is_realtime(policy)) {
+        return; // policy_set says no
+    }
+    t->policy = (u8)policy;
+    t->nice = (s8)(c->nice == KEEP_NICE ? t->nice : c->nice);
+    t->reset_on_fork = c->policy == KEEP_POLICY ? t->reset_on_fork : c->reset_on_fork;
+}
+
+// The priority is that of a real-time policy: 1 to 99, and 0 for all others.
+static int policy_check(int policy, u32 priority)
+{
+    switch (policy) {
+    case SCHED_FIFO:
+    case SCHED_RR:
+        return priority >= 1 && priority <= 99 ? 0 : -EINVAL;
+    case SCHED_DEADLINE:
+    case SCHED_OTHER:
+    case SCHED_BATCH:
+    case SCHED_IDLE:
+    case KEEP_POLICY:
+        return priority ? -EINVAL : 0;
+    default:
+        return -EINVAL;
+    }
+}
+
+static s64 policy_set(s32 tid, struct policy_change *c)
+{
+    int err = tid < 0 ? -EINVAL : affinity_of(tid, NULL);
+
+    err = err ? err : policy_check(c->policy, c->priority);
     if (err) {
         return err;
     }
-    if (arch_copy_from_user(&priority, (const void *)param, sizeof(priority))) {
-        return -EFAULT;
-    }
-    if (policy == SCHED_FIFO || policy == SCHED_RR) {
+    c->v = (struct task_visit){.one = policy_set_one, .result = -ESRCH};
+    task_visit(&c->v, tid);
+    if (!c->v.result && is_realtime(c->policy)) {
         return syscall_missing("real-time scheduling", -EPERM);
     }
-    if (policy != SCHED_OTHER && policy != SCHED_BATCH && policy != SCHED_IDLE) {
+    return c->v.result;
+}
+
+static s64 policy_set_param(s32 tid, int policy, u64 param)
+{
+    struct policy_change c = {.policy = policy, .nice = KEEP_NICE};
+
+    if (!param || tid < 0) {
         return -EINVAL;
     }
-    return priority ? -EINVAL : 0;
+    if (arch_copy_from_user(&c.priority, (const void *)param, sizeof(c.priority))) {
+        return -EFAULT;
+    }
+    if (policy != KEEP_POLICY) {
+        c.policy = policy & ~SCHED_RESET_ON_FORK;
+        c.reset_on_fork = policy & SCHED_RESET_ON_FORK;
+    }
+    return policy_set(tid, &c);
 }
 
 s64 sys_sched_setscheduler(const u64 *a)
 {
-    return policy_set((s32)a[0], (int)a[1], a[2]);
+    return (int)a[1] < 0 ? -EINVAL : policy_set_param((s32)a[0], (int)a[1], a[2]);
 }
 
 s64 sys_sched_setparam(const u64 *a)
 {
-    return policy_set((s32)a[0], SCHED_OTHER, a[1]);
+    return policy_set_param((s32)a[0], KEEP_POLICY, a[1]);
 }
 
 struct uapi_sched_attr {
@@ -136,12 +221,10 @@ struct uapi_sched_attr {
 };
 #define SCHED_ATTR_SIZE_MIN 48
 
-// What it is set to is checked, and then the default is what it stays.
 s64 sys_sched_setattr(const u64 *a)
 {
     struct uapi_sched_attr attr = {0};
     u32 size;
-    int err;
 
     if (!a[1] || (s32)a[0] < 0 || a[2]) {
         return -EINVAL;
@@ -156,33 +239,44 @@ s64 sys_sched_setattr(const u64 *a)
     if (arch_copy_from_user(&attr, (const void *)a[1], size)) {
         return -EFAULT;
     }
-    err = affinity_of((s32)a[0], NULL);
-    if (err) {
-        return err;
-    }
-    if (attr.policy == SCHED_FIFO || attr.policy == SCHED_RR || attr.policy == SCHED_DEADLINE) {
-        return syscall_missing("real-time scheduling", -EPERM);
-    }
-    if (attr.policy != SCHED_OTHER && attr.policy != SCHED_BATCH && attr.policy != SCHED_IDLE) {
+    if ((s32)attr.policy < 0) {
         return -EINVAL;
     }
-    return attr.priority ? -EINVAL : 0;
+    struct policy_change c = {.policy = (int)attr.policy,
+                              .nice = min(max(attr.nice, NICE_MIN), NICE_MAX),
+                              .priority = attr.priority,
+                              .reset_on_fork = attr.flags & SCHED_FLAG_RESET_ON_FORK};
+    return policy_set((s32)a[0], &c);
+}
+
+struct attr_look {
+    struct task_visit v;
+    struct uapi_sched_attr attr;
+};
+
+static void attr_get_one(struct task_visit *v, struct task_ext *t)
+{
+    struct attr_look *l = container_of(v, struct attr_look, v);
+
+    v->result = 0;
+    l->attr.policy = t->policy;
+    l->attr.nice = t->nice;
+    l->attr.flags = t->reset_on_fork ? SCHED_FLAG_RESET_ON_FORK : 0;
 }
 
 s64 sys_sched_getattr(const u64 *a)
 {
-    struct uapi_sched_attr attr = {.policy = SCHED_OTHER, .util_max = 1024};
-    int err;
+    struct attr_look l = {.v = {.one = attr_get_one, .result = -ESRCH}, .attr.util_max = 1024};
 
     if (!a[1] || (s32)a[0] < 0 || a[3] || (u32)a[2] < SCHED_ATTR_SIZE_MIN || a[2] > PAGE_SIZE) {
         return -EINVAL;
     }
-    err = affinity_of((s32)a[0], NULL);
-    if (err) {
-        return err;
+    task_visit(&l.v, (s32)a[0]);
+    if (l.v.result) {
+        return l.v.result;
     }
-    attr.size = min((u32)a[2], (u32)sizeof(attr));
-    return arch_copy_to_user((void *)a[1], &attr, attr.size) ? -EFAULT : 0;
+    l.attr.size = min((u32)a[2], (u32)sizeof(l.attr));
+    return arch_copy_to_user((void *)a[1], &l.attr, l.attr.size) ? -EFAULT : 0;
 }
 
 static s64 priority_limit(int policy, s64 realtime)

@@ -18,6 +18,11 @@ void console_unlock_irq(unsigned long flags);
 // A safe point of a CPU whose work word has WORK_LOG: wakes the readers of the log.
 void klog_wake(void);
 
+// dmesg_restrict of proc_sys_kernel(5): only CAP_SYSLOG reads the log.
+bool klog_is_restricted(void);
+void klog_restrict(bool on);
+int klog_may_read(void); // the current process: 0 or -EPERM
+
 // Once per call site.
 #define printk_once(...)                                                                           \
     do {                                                                                           \

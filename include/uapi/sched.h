@@ -39,6 +39,9 @@ struct uapi_clone_args {
 #define SCHED_IDLE     5
 #define SCHED_DEADLINE 6
 
+#define SCHED_RESET_ON_FORK      0x40000000 // with a policy
+#define SCHED_FLAG_RESET_ON_FORK 1ull       // of sched_setattr
+
 #define MEMBARRIER_CMD_QUERY                      0
 #define MEMBARRIER_CMD_GLOBAL                     1
 #define MEMBARRIER_CMD_PRIVATE_EXPEDITED          8

@@ -1,14 +1,17 @@
 // TEST: smp=2 scheme=rcu linux=same timeout=120
 // What a process may do to another, by who both are: signals of all calls, its files, memory and
-// descriptors by /proc, pidfd and process_vm_readv; and to System V objects, by their modes. A line
+// descriptors by /proc, pidfd and process_vm_readv, its processors, policy and nice value; to the
+// kernel's log; and to System V objects, by their modes. A line
 // has the errno of each call, which must be what Linux says. Last, that an open /proc/PID/mem is
 // not a way into the next program.
 #define _GNU_SOURCE
 #include "perm_test.h"
+#include <sched.h>
 #include <stdint.h>
 #include <sys/ipc.h>
 #include <sys/mman.h>
 #include <sys/msg.h>
+#include <sys/resource.h>
 #include <sys/sem.h>
 #include <sys/shm.h>
 #include <sys/stat.h>
@@ -30,6 +33,8 @@ static const struct who whos[] = {
     {"ptrace", 2000, 2000, 2000, 2000, -1, 1ull << CAP_SYS_PTRACE},
     {"ipc", 2000, 2000, 2000, 2000, -1, 1ull << CAP_IPC_OWNER},
     {"admin", 2000, 2000, 2000, 2000, -1, 1ull << CAP_SYS_ADMIN},
+    {"nice", 2000, 2000, 2000, 2000, -1, 1ull << CAP_SYS_NICE},
+    {"syslog", 2000, 2000, 2000, 2000, -1, 1ull << CAP_SYSLOG},
 };
 #define NR_WHOS (int)(sizeof(whos) / sizeof(whos[0]))
 enum { PLAIN, UNDUMPABLE, SESSION, NR_KINDS };
@@ -163,6 +168,103 @@ static void procs_by(const struct who *w, const struct who *v, int kind)
     results_print(w->name, v->name, kinds[kind], nr);
     kill(victim, SIGKILL);
     child_wait(victim);
+}
+
+static int set_policy(pid_t pid, int policy)
+{
+    struct sched_param p = {0};
+    return result(syscall(SYS_sched_setscheduler, pid, policy, &p));
+}
+
+static int set_nice(pid_t pid, int nice)
+{
+    struct {
+        unsigned size, policy;
+        unsigned long flags;
+        int nice;
+        unsigned priority;
+        unsigned long deadline[3];
+    } a = {.size = sizeof(a), .nice = nice};
+    return result(syscall(SYS_sched_setattr, pid, &a, 0));
+}
+
+static int try_scheduling(pid_t pid)
+{
+    struct sched_param p = {0}, high = {1};
+    unsigned long cpus = 1, none = 0;
+    int *r = results;
+    *r++ = result(syscall(SYS_sched_setaffinity, pid, sizeof(cpus), &cpus));
+    *r++ = result(syscall(SYS_sched_setaffinity, pid, sizeof(cpus), &none));
+    *r++ = result(syscall(SYS_sched_getaffinity, pid, sizeof(cpus), &cpus));
+    *r++ = set_policy(pid, SCHED_BATCH);
+    *r++ = (int)syscall(SYS_sched_getscheduler, pid);
+    *r++ = result(syscall(SYS_sched_setparam, pid, &p));
+    *r++ = result(syscall(SYS_sched_setparam, pid, &high));
+    *r++ = set_policy(pid, SCHED_FIFO); // its priority is missing
+    *r++ = set_policy(pid, SCHED_IDLE);
+    *r++ = set_policy(pid, SCHED_OTHER);
+    *r++ = set_policy(pid, SCHED_OTHER | SCHED_RESET_ON_FORK);
+    *r++ = set_policy(pid, SCHED_OTHER);
+    *r++ = (int)syscall(SYS_sched_getscheduler, pid);
+    *r++ = set_nice(pid, 5);
+    *r++ = set_nice(pid, 4);
+    *r++ = set_nice(pid, 40);
+    *r++ = result(setpriority(PRIO_PROCESS, (id_t)pid, 7));
+    *r++ = result(setpriority(PRIO_PROCESS, (id_t)pid, -7));
+    *r++ = getpriority(PRIO_PROCESS, (id_t)pid);
+    *r++ = result(syscall(SYS_ioprio_set, 1, pid, 2 << 13 | 4));
+    return (int)(r - results);
+}
+
+// rlimit: nice values down to -2 are for all.
+static void scheduling_by(const struct who *w, const struct who *v, int rlimit)
+{
+    struct rlimit before, some = {22, 22};
+    MUST(getrlimit(RLIMIT_NICE, &before) == 0);
+    MUST(!rlimit || setrlimit(RLIMIT_NICE, &some) == 0);
+    pid_t victim = victim_start(v, PLAIN), pid = fork();
+    MUST(setrlimit(RLIMIT_NICE, &before) == 0);
+    MUST(pid >= 0);
+    if (pid == 0) {
+        become(w);
+        _exit(try_scheduling(victim));
+    }
+    results_print(w->name, v->name, rlimit ? ", scheduling, rlimit" : ", scheduling",
+                  child_wait(pid) >> 8);
+    kill(victim, SIGKILL);
+    child_wait(victim);
+}
+
+static void restrict_log(char yes)
+{
+    int fd = open("/proc/sys/kernel/dmesg_restrict", O_WRONLY);
+    MUST(fd >= 0 && write(fd, &yes, 1) == 1);
+    close(fd);
+}
+
+static void log_by(const struct who *w, char restricted)
+{
+    char some[8];
+    pid_t pid;
+    restrict_log(restricted);
+    pid = fork();
+    MUST(pid >= 0);
+    if (pid == 0) {
+        become(w);
+        int *r = results, fd = open("/proc/sys/kernel/dmesg_restrict", O_WRONLY);
+        *r++ = fd < 0 ? errno : 0;
+        *r++ = result(write(fd, "1", 1));
+        for (int action = 0; action < 12; action++) {
+            if (action != 2 && action != 5 && action != 6) { // it waits; it empties; the console
+                *r++ = result(syscall(SYS_syslog, action, some, 4));
+            }
+        }
+        *r++ = result_fd(open("/dev/kmsg", O_RDONLY | O_NONBLOCK));
+        *r++ = result_fd(open("/dev/kmsg", O_RDWR | O_NONBLOCK));
+        *r++ = result_fd(open("/dev/kmsg", O_WRONLY | O_NONBLOCK));
+        _exit((int)(r - results));
+    }
+    results_print(w->name, "log", restricted == '1' ? ", restricted" : "", child_wait(pid) >> 8);
 }
 
 // A process looks at itself, dumpable or not.
@@ -380,6 +482,13 @@ int main(int argc, char **argv)
         procs_by(&whos[w], &whos[0], PLAIN);
         procs_by(&whos[w], &whos[3], PLAIN);
         procs_by(&whos[w], &whos[5], PLAIN);
+        for (int rlimit = 0; rlimit < 2; rlimit++) {
+            scheduling_by(&whos[w], &whos[2], rlimit);
+            scheduling_by(&whos[w], &whos[0], rlimit);
+            scheduling_by(&whos[w], &whos[4], rlimit);
+        }
+        log_by(&whos[w], '0');
+        log_by(&whos[w], '1');
         self_by(&whos[w]);
         groups_by(&whos[w]);
         ipc_by(&whos[w], 0666);

@@ -1,10 +1,13 @@
 // TEST: smp=1,2,4 scheme=rcu linux=same timeout=60
-// Affinity: a thread runs where its mask says, wherever it is moved.
+// Affinity: a thread runs where its mask says, wherever it is moved. Policies, and what of them a
+// child has.
 #define _GNU_SOURCE
 #include <linux/membarrier.h>
 #include <pthread.h>
 #include <sched.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "check.h"
@@ -32,6 +35,30 @@ static void *visit_all(void *arg)
     return arg;
 }
 
+// A child has its parent's policy and nice value, unless the parent has said that it is not to.
+static void policy_of_child(void)
+{
+    static const int policies[] = {SCHED_BATCH, SCHED_BATCH | SCHED_RESET_ON_FORK};
+    struct sched_param param = {0};
+
+    CHECK(setpriority(PRIO_PROCESS, 0, -5) == 0);
+    for (int i = 0; i < 2; i++) {
+        int status = -1;
+
+        CHECK(sched_setscheduler(0, policies[i], &param) == 0);
+        CHECK(sched_getscheduler(0) == policies[i]);
+        pid_t pid = fork();
+        if (pid == 0) {
+            _exit(sched_getscheduler(0) * 16 - getpriority(PRIO_PROCESS, 0));
+        }
+        CHECK(pid > 0 && waitpid(pid, &status, 0) == pid);
+        CHECK(status == (SCHED_BATCH * 16 + (i ? 0 : 5)) << 8);
+    }
+    CHECK(sched_setscheduler(0, SCHED_OTHER, &param) == 0);
+    CHECK(setpriority(PRIO_PROCESS, 0, 0) == 0);
+    ok("policy of a child");
+}
+
 int main(void)
 {
     unsigned long mask[2] = {0, 0};
@@ -57,6 +84,7 @@ int main(void)
     CHECK(sched_getscheduler(0) == SCHED_OTHER);
     CHECK(sched_get_priority_max(SCHED_FIFO) == 99);
     ok("policy");
+    policy_of_child();
     CHECK_ERRNO(syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0), EPERM);
     CHECK(syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0);
     CHECK(syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0);
