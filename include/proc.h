@@ -190,6 +190,7 @@ struct process {
     struct itimers *timers;    // [P] NULL until the first one is made: kernel/itimer.c
     struct sem_undo *sem_undo; // [ipc/sem.c] what SEM_UNDO is to take back
     atomic_bool cpu_watch;     // [a] a tick has to look at its CPU time
+    _Atomic u64 cpu_look_ns;   // [a] clock_ns from which on it may: kernel/itimer_cpu.c
     u64 xcpu_ns;               // [P] CPU time of the next SIGXCPU
 };
 

@@ -9,6 +9,11 @@
 // a heap of the timers set on it, the next one on top. A thread's clock goes only while it runs, so
 // the look of a running thread is at its own heap and the process's two.
 //
+// What the process has used is the sum over its threads, made under its lock. So one thread at a
+// time looks at that, and the next one after a while that grows with the number of threads: however
+// many there are, a fiftieth of one CPU goes into it at most. Rejected: a running sum, which each
+// switch of each thread would have to write to.
+//
 // A thread may end before the timers on its time: its clock is an object of its own (cpu_clock),
 // counted by the thread and by each timer, and stands still from then on.
 //
@@ -117,10 +122,9 @@ void itimers_thread_exit(struct task_ext *t)
 // --- The look ------------------------------------------------------------------------------------
 
 // SIGXCPU at the soft limit and each second after it; the end at the hard one.
-static void cpu_limit_check(struct process *p)
+static void cpu_limit_check(struct process *p, u64 ns)
 {
     struct uapi_rlimit r;
-    u64 ns = process_runtime_ns(p);
     bool soft = false;
 
     spin_lock(&p->lock);
@@ -158,6 +162,28 @@ static void heap_expire(struct itimers *its, struct heap_node **top, u64 now)
     } while (u);
 }
 
+#define LOOK_EVERY_NS 5000ull // for each thread; the look at one takes up to a hundred
+
+static bool process_look_turn(struct process *p)
+{
+    u64 now = clock_ns(), from = load_relaxed(&p->cpu_look_ns);
+    u64 next = now + LOOK_EVERY_NS * data_race(p->nr_threads);
+
+    return now >= from && atomic_compare_exchange_strong(&p->cpu_look_ns, &from, next);
+}
+
+static void process_check(struct process *p, struct itimers *its)
+{
+    u64 user_ns, kernel_ns;
+
+    process_times(p, &user_ns, &kernel_ns);
+    cpu_limit_check(p, user_ns + kernel_ns);
+    if (its) {
+        heap_expire(its, &its->cpu_top, user_ns + kernel_ns);
+        heap_expire(its, &its->user_top, user_ns);
+    }
+}
+
 static void cpu_watch_end(struct process *p)
 {
     struct itimers *its = itimers_of(p, false);
@@ -181,17 +207,15 @@ void itimers_cpu_check(void)
     struct process *p = current_process();
     struct cpu_clock *mine;
     struct itimers *its;
-    u64 user_ns, kernel_ns;
 
     if (!p || !load_relaxed(&p->cpu_watch)) {
         return;
     }
-    cpu_limit_check(p);
     its = itimers_of(p, false);
+    if (process_look_turn(p)) {
+        process_check(p, its);
+    }
     if (its) {
-        process_times(p, &user_ns, &kernel_ns);
-        heap_expire(its, &its->cpu_top, user_ns + kernel_ns);
-        heap_expire(its, &its->user_top, user_ns);
         mine = current_task()->clock; // this thread's to change, and it does not end here
         if (mine) {
             heap_expire(its, &mine->top, thread_runtime_ns(current_thread()));

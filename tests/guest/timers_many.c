@@ -4,6 +4,7 @@
 #define _GNU_SOURCE
 #include "proc_test.h"
 #include <limits.h>
+#include <pthread.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
@@ -181,6 +182,44 @@ static void cpu_nanosecond(void)
     group("a nanosecond of CPU time");
 }
 
+#define SLEEPERS 3000 // so many that not every tick looks at the time of all
+
+static pthread_mutex_t held = PTHREAD_MUTEX_INITIALIZER;
+
+static void *sleeper(void *arg)
+{
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, NULL);
+    pthread_mutex_lock(&held);
+    pthread_mutex_unlock(&held);
+    return arg;
+}
+
+static void crowded(void)
+{
+    struct itimerval soon = {{0, 0}, {0, 20000}};
+    static pthread_t t[SLEEPERS];
+    pthread_attr_t a;
+    pthread_attr_init(&a);
+    pthread_attr_setstacksize(&a, 32768);
+    pthread_mutex_lock(&held);
+    for (int k = 0; k < SLEEPERS; k++) {
+        MUST(pthread_create(&t[k], &a, sleeper, NULL) == 0);
+    }
+    handle(SIGPROF);
+    CHECK_EQ(setitimer(ITIMER_PROF, &soon, NULL), 0);
+    for (int k = 0; k < 50 && !count; k++) {
+        work();
+    }
+    CHECK_EQ(count, 1);
+    pthread_mutex_unlock(&held);
+    for (int k = 0; k < SLEEPERS; k++) {
+        pthread_join(t[k], NULL);
+    }
+    group("CPU time of many threads");
+}
+
 static void tiny(void)
 {
     struct itimerspec us = {{0, 1000}, {0, 1000}};
@@ -211,6 +250,7 @@ int main(void)
     forged();
     all_come();
     cpu_nanosecond();
+    crowded();
     tiny();
     return finish();
 }
