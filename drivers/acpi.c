@@ -1,15 +1,17 @@
 // ACPI: the few static tables that starting and stopping a machine needs.
 //
-//   RSDP -> XSDT or RSDT -> MADT (CPUs, interrupt controllers), FADT (power, timer) -> DSDT, HPET
+//   RSDP -> XSDT or RSDT -> MADT (CPUs, interrupt controllers), HPET, SSDT,
+//                           FADT (power, timer) -> DSDT
 //
 // Tables are untrusted: every one is mapped by its header first, must have a sane length and a zero
 // byte sum, and is then read by offset through field(), which gives 0 beyond the end (older
 // revisions are shorter, and 0 means "none" in every field used here). Offsets are those of the
 // ACPI specification 6.4, chapter 5.2.
 //
-// There is no AML interpreter. Power-off needs two numbers from the package \_S5 in the DSDT, which
-// is in practice a constant: we look for the name's bytes and decode what follows strictly;
-// anything unexpected means no S5.
+// There is no AML interpreter. Power-off needs two numbers from the package \_S5, which is in
+// practice a constant in the DSDT, rarely in an SSDT: we look for the name's bytes and decode what
+// follows strictly; anything unexpected means no S5. The sum of these two kinds is not asked for:
+// firmware that edits its AML while it starts is known to forget it.
 #include <acpi.h>
 #include <arch/boot.h>
 #include <arch/mmu.h>
@@ -49,6 +51,11 @@ static bool sum_is_zero(const u8 *p, u32 len)
     return sum == 0;
 }
 
+static bool has_signature(const struct table *t, const char *name)
+{
+    return memcmp(t->bytes, name, 4) == 0;
+}
+
 // Map the table at pa and check it.
 static bool table_open(paddr_t pa, struct table *t)
 {
@@ -64,7 +71,11 @@ static bool table_open(paddr_t pa, struct table *t)
     }
     t->bytes = arch_map_firmware(pa, len);
     t->len = len;
-    if (!t->bytes || !sum_is_zero(t->bytes, len)) {
+    if (!t->bytes) {
+        return false;
+    }
+    bool is_aml = has_signature(t, "DSDT") || has_signature(t, "SSDT");
+    if (!is_aml && !sum_is_zero(t->bytes, len)) {
         printk("acpi: table at %#llx has a bad checksum: ignored\n", (unsigned long long)pa);
         return false;
     }
@@ -150,23 +161,29 @@ static void madt_read(const struct table *t)
     }
 }
 
-// --- FADT and DSDT
+// --- AML: \_S5
 
-// An integer of AML at *at: ZeroOp, OneOp, BytePrefix. False: something else.
-static bool aml_small_integer(const struct table *t, u32 *at, u8 *out)
+// An integer at *at: ZeroOp, OneOp, or a prefix and its bytes (20.2.3). False: something else.
+static bool aml_integer(const struct table *t, u32 *at, u64 *out)
 {
+    static const u8 bytes_of[] = {
+        [0x00] = 0, [0x01] = 0, [0x0a] = 1, [0x0b] = 2, [0x0c] = 4, [0x0e] = 8};
     u8 op = (u8)field(t, *at, 1);
-    if (*at >= t->len || (op == 0x0a && *at + 1 >= t->len)) {
+    bool plain = op <= 1, prefix = op < array_size(bytes_of) && bytes_of[op] > 0;
+    u32 bytes = prefix ? bytes_of[op] : 0;
+    if ((!plain && !prefix) || *at >= t->len || bytes >= t->len - *at) {
         return false;
     }
-    *at += op == 0x0a ? 2 : 1;
-    *out = op == 0x0a ? t->bytes[*at - 1] : op;
-    return op == 0x0a || op <= 1;
+    *out = prefix ? field(t, *at + 1, bytes) : op;
+    *at += 1 + bytes;
+    return true;
 }
 
-// At `at` stand "_S5_", PackageOp, PkgLength, NumElements, then two integers.
+// At `at` stand "_S5_", PackageOp, PkgLength, NumElements, then the integers for PM1a and PM1b; or
+// one with both, PM1b's in the second byte, as some firmware has it.
 static bool s5_decode(const struct table *t, u32 at)
 {
+    u64 a, b;
     bool named = (at >= 1 && t->bytes[at - 1] == 0x08) ||
                  (at >= 2 && t->bytes[at - 1] == '\\' && t->bytes[at - 2] == 0x08);
     if (!named || field(t, at + 4, 1) != 0x12) {
@@ -176,11 +193,19 @@ static bool s5_decode(const struct table *t, u32 at)
     at += 1 + (u32)(field(t, at, 1) >> 6); // PkgLength: the top two bits count further bytes
     u8 elements = (u8)field(t, at, 1);
     at++;
-    return elements >= 2 && aml_small_integer(t, &at, &acpi.s5_type_a) &&
-           aml_small_integer(t, &at, &acpi.s5_type_b);
+    if (elements == 0 || !aml_integer(t, &at, &a)) {
+        return false;
+    }
+    b = a >> 8;
+    if (elements > 1 && !aml_integer(t, &at, &b)) {
+        return false;
+    }
+    acpi.s5_type_a = (u8)a;
+    acpi.s5_type_b = (u8)b;
+    return true;
 }
 
-static void dsdt_read(const struct table *t)
+static void s5_find(const struct table *t)
 {
     for (u32 at = HEADER_LEN; at + 4 <= t->len; at++) {
         if (memcmp(t->bytes + at, "_S5_", 4) == 0 && s5_decode(t, at)) {
@@ -190,11 +215,13 @@ static void dsdt_read(const struct table *t)
     }
 }
 
+// --- FADT
+
 // A generic address structure.
 static struct acpi_register register_at(const struct table *t, u32 at)
 {
-    struct acpi_register r = {field(t, at + 4, 8), (u8)field(t, at, 1), (u8)field(t, at + 1, 1)};
-    if (r.space > ACPI_SPACE_IO) {
+    struct acpi_register r = {.address = field(t, at + 4, 8), .space = (u8)field(t, at, 1)};
+    if (r.space > ACPI_SPACE_PCI) {
         r.address = 0;
     }
     return r;
@@ -204,7 +231,33 @@ static struct acpi_register register_at(const struct table *t, u32 at)
 static struct acpi_register register_either(const struct table *t, u32 ext, u32 old)
 {
     struct acpi_register r = register_at(t, ext);
-    return r.address ? r : (struct acpi_register){field(t, old, 4), ACPI_SPACE_IO, 16};
+    if (r.address && r.space != ACPI_SPACE_PCI) {
+        return r;
+    }
+    return (struct acpi_register){.address = field(t, old, 4), .space = ACPI_SPACE_IO};
+}
+
+// The same for a block of events, whose length is at `len`.
+static struct acpi_register events_at(const struct table *t, u32 ext, u32 old, u32 len)
+{
+    struct acpi_register r = register_either(t, ext, old);
+    r.len_bytes = (u8)field(t, len, 1);
+    return r;
+}
+
+static void fadt_read_pm1(const struct table *t, u32 flags)
+{
+    acpi.smi_command = (u32)field(t, 48, 4);
+    acpi.acpi_enable = (u8)field(t, 52, 1);
+    acpi.pm1a_event = events_at(t, 148, 56, 88);
+    acpi.pm1b_event = events_at(t, 160, 60, 88);
+    acpi.pm1a_control = register_either(t, 172, 64);
+    acpi.pm1b_control = register_either(t, 184, 68);
+    acpi.gpe0 = events_at(t, 220, 80, 92);
+    acpi.gpe1 = events_at(t, 232, 84, 93);
+    struct acpi_register timer = register_either(t, 208, 76);
+    acpi.pm_timer = timer.space == ACPI_SPACE_IO ? (u32)timer.address : 0;
+    acpi.pm_timer_32bit = flags & (1u << 8);
 }
 
 static void fadt_read(const struct table *t)
@@ -217,14 +270,9 @@ static void fadt_read(const struct table *t)
     acpi.no_i8042 = field(t, 8, 1) >= 3 && !(field(t, 109, 2) & 2);
     if (hardware_reduced) {
         acpi.sleep_control = register_at(t, 244);
+        acpi.sleep_status = register_at(t, 256);
     } else {
-        acpi.smi_command = (u32)field(t, 48, 4);
-        acpi.acpi_enable = (u8)field(t, 52, 1);
-        acpi.pm1a_control = register_either(t, 172, 64);
-        acpi.pm1b_control = register_either(t, 184, 68);
-        struct acpi_register timer = register_either(t, 208, 76);
-        acpi.pm_timer = timer.space == ACPI_SPACE_IO ? (u32)timer.address : 0;
-        acpi.pm_timer_32bit = flags & (1u << 8);
+        fadt_read_pm1(t, flags);
     }
     if (flags & (1u << 10)) { // RESET_REG_SUP
         acpi.reset = register_at(t, 116);
@@ -232,7 +280,7 @@ static void fadt_read(const struct table *t)
     }
     paddr_t where = field(t, 140, 8);
     if (table_open(where ? where : field(t, 40, 4), &dsdt)) {
-        dsdt_read(&dsdt);
+        s5_find(&dsdt); // whatever an SSDT said
     }
 }
 
@@ -244,11 +292,13 @@ static void table_read(paddr_t pa)
     if (!table_open(pa, &t)) {
         return;
     }
-    if (memcmp(t.bytes, "APIC", 4) == 0 && !acpi.have_madt) {
+    if (has_signature(&t, "APIC") && !acpi.have_madt) {
         madt_read(&t);
-    } else if (memcmp(t.bytes, "FACP", 4) == 0 && !acpi.have_fadt) {
+    } else if (has_signature(&t, "FACP") && !acpi.have_fadt) {
         fadt_read(&t);
-    } else if (memcmp(t.bytes, "HPET", 4) == 0 && field(&t, 40, 1) == ACPI_SPACE_MEMORY) {
+    } else if (has_signature(&t, "SSDT") && !acpi.have_s5) {
+        s5_find(&t);
+    } else if (has_signature(&t, "HPET") && field(&t, 40, 1) == ACPI_SPACE_MEMORY) {
         acpi.hpet_address = field(&t, 44, 8);
     }
 }
@@ -261,9 +311,10 @@ void acpi_init(void)
         printk("acpi: no root pointer\n");
         return;
     }
-    bool extended = rsdp[15] >= 2 && sum_is_zero(rsdp, HEADER_LEN) && field(&r, 24, 8) != 0;
+    bool extended = rsdp[15] >= 2 && sum_is_zero(rsdp, HEADER_LEN) && field(&r, 24, 8) != 0 &&
+                    table_open(field(&r, 24, 8), &root);
     unsigned size = extended ? 8 : 4;
-    if (!table_open(extended ? field(&r, 24, 8) : field(&r, 16, 4), &root)) {
+    if (!extended && !table_open(field(&r, 16, 4), &root)) {
         return;
     }
     for (u32 at = HEADER_LEN; at + size <= root.len; at += size) {

@@ -15,11 +15,26 @@
 
 static atomic_bool cad_off; // Ctrl-Alt-Delete is for process 1
 
+static noreturn_fn void end(void *off)
+{
+    if (*(bool *)off) {
+        arch_poweroff();
+    }
+    arch_reboot();
+}
+
+// It is the boot CPU that asks, since there is firmware that expects no other.
+static noreturn_fn void leave(bool off)
+{
+    smp_call_mask(1, end, &off); // returns on the boot CPU only, and there at once
+    end(&off);
+}
+
 void ctrl_alt_delete(void)
 {
     if (!load_relaxed(&cad_off)) {
         printk("restarting\n");
-        arch_reboot();
+        leave(false);
     }
     struct process *init = process_get_by_pid(1);
     if (init) {
@@ -43,10 +58,10 @@ s64 sys_reboot(const u64 *a)
     case REBOOT_CMD_RESTART:
     case REBOOT_CMD_RESTART2:
         printk("restarting\n");
-        arch_reboot();
+        leave(false);
     case REBOOT_CMD_POWER_OFF:
         printk("switching off\n");
-        arch_poweroff();
+        leave(true);
     case REBOOT_CMD_HALT:
         printk("halted\n");
         irq_disable();

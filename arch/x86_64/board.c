@@ -1,8 +1,4 @@
-// The PC as a board: console, finding the firmware's tables, ways to stop.
-//
-// Stopping tries what is most certain first: the emulator's debug-exit port (only if the command
-// line names it: on a real machine that port could be anything), ACPI S5 or its reduced-hardware
-// form. Register addresses in memory are mapped at boot, because the stop may come from a panic.
+// The PC as a board: console, screen, finding the firmware's tables.
 #include <acpi.h>
 #include <arch/boot.h>
 #include <arch/cpu.h>
@@ -15,16 +11,7 @@
 #include "irq.h"
 #include "x86_priv.h"
 
-#define EXIT_CLEAN       0x10
-#define EXIT_PANIC       0x31
-#define CONSOLE_PATIENCE 4000000ul // looks at a busy port: seconds; then the text is lost
-#define PM1_SCI_EN       1u
-#define PM1_SLEEP_ENABLE (1u << 13)
-#define SLEEP_ENABLE     (1u << 5) // reduced hardware
-#define VGA_TEXT_PA      0xb8000ul
-#define STOP_LOOKS       100000 // how often to look for an effect
-
-static volatile u8 *sleep_mapped, *reset_mapped;
+#define VGA_TEXT_PA 0xb8000ul
 
 // --- Console and ports
 
@@ -114,11 +101,6 @@ static paddr_t rsdp_find(void)
     return found ? found : rsdp_scan(0xe0000, 0x100000);
 }
 
-static volatile u8 *register_map(const struct acpi_register *r)
-{
-    return r->address && r->space == ACPI_SPACE_MEMORY ? mmu_map_device(r->address, 1) : NULL;
-}
-
 void arch_init_early(void)
 {
     if (bootinfo.acpi_rsdp == 0) {
@@ -132,108 +114,11 @@ void arch_init_early(void)
     pic_silence();
     apic_init_early();
     smp_find_cpus();
-    sleep_mapped = register_map(&acpi.sleep_control);
-    reset_mapped = register_map(&acpi.reset);
+    stop_init();
 }
 
 void arch_init_late(void)
 {
     ioapic_init();
     trap_guard_ist(0);
-}
-
-// --- Stop
-
-static void debug_exit(u32 code)
-{
-    char text[16];
-    const char *end;
-    if (boot_arg("exitport", text, sizeof(text))) {
-        port_out32((u16)parse_u64(text, &end), code);
-    }
-}
-
-static void register_write8(const struct acpi_register *r, volatile u8 *mapped, u8 value)
-{
-    if (mapped) {
-        *mapped = value;
-    } else if (r->address && r->space == ACPI_SPACE_IO) {
-        port_out8((u16)r->address, value);
-    }
-}
-
-static void pm1_sleep(const struct acpi_register *r, u8 type)
-{
-    if (r->address && r->space == ACPI_SPACE_IO) {
-        u16 keep = port_in16((u16)r->address) & ~(u16)(7u << 10);
-        port_out16((u16)r->address, (u16)(keep | (type & 7u) << 10 | PM1_SLEEP_ENABLE));
-    }
-}
-
-static void acpi_mode_enter(void)
-{
-    u16 port = (u16)acpi.pm1a_control.address;
-    if (acpi.smi_command == 0 || (port_in16(port) & PM1_SCI_EN)) {
-        return;
-    }
-    port_out8((u16)acpi.smi_command, acpi.acpi_enable);
-    for (int i = 0; i < STOP_LOOKS && !(port_in16(port) & PM1_SCI_EN); i++) {
-        cpu_relax();
-    }
-}
-
-static void acpi_poweroff(void)
-{
-    if (!acpi.have_s5) {
-        return;
-    }
-    if (acpi.sleep_control.address) {
-        u8 value = (u8)((acpi.s5_type_a & 7u) << 2 | SLEEP_ENABLE);
-        register_write8(&acpi.sleep_control, sleep_mapped, value);
-    } else if (acpi.pm1a_control.address && acpi.pm1a_control.space == ACPI_SPACE_IO) {
-        acpi_mode_enter();
-        pm1_sleep(&acpi.pm1a_control, acpi.s5_type_a);
-        pm1_sleep(&acpi.pm1b_control, acpi.s5_type_b);
-    }
-}
-
-noreturn_fn void arch_poweroff(void)
-{
-    irq_disable();
-    uart_drain(&uart_console, CONSOLE_PATIENCE);
-    debug_exit(EXIT_CLEAN);
-    acpi_poweroff();
-    for (int i = 0; i < STOP_LOOKS; i++) {
-        cpu_relax();
-    }
-    printk("power-off has no effect here; halted\n");
-    cpu_stop();
-}
-
-noreturn_fn void arch_reboot(void)
-{
-    static const struct {
-        u16 limit;
-        u64 base;
-    } __attribute__((packed)) no_idt = {0, 0};
-    irq_disable();
-    uart_drain(&uart_console, CONSOLE_PATIENCE);
-    register_write8(&acpi.reset, reset_mapped, acpi.reset_value);
-    for (int i = 0; i < STOP_LOOKS; i++) {
-        cpu_relax();
-    }
-    port_out8(0x64, 0xfe); // the keyboard controller's reset line
-    for (int i = 0; i < STOP_LOOKS; i++) {
-        cpu_relax();
-    }
-    __asm__ volatile("lidt %0; int3" ::"m"(no_idt)); // a triple fault resets
-    cpu_stop();
-}
-
-noreturn_fn void arch_panic_exit(void)
-{
-    irq_disable();
-    uart_drain(&uart_console, CONSOLE_PATIENCE);
-    debug_exit(EXIT_PANIC);
-    cpu_stop();
 }

@@ -49,6 +49,10 @@ size_t fpu_image_len(const void *legacy);
 u64 user_fs_base_read(const struct thread *t); // t is current
 u64 user_gs_base_read(const struct thread *t);
 
+// stop.c: map what the ends of the machine write to. Once, at boot.
+void stop_init(void);
+#define CONSOLE_PATIENCE 4000000ul // looks at a busy port: seconds; then the text is lost
+
 // uaccess.S
 extern char nofault_start[], nofault_end[]; // faults here go straight to their fix-up
 bool kernel_probe(u64 addr, u64 *out);

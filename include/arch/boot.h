@@ -17,8 +17,10 @@ void arch_console_putc(char c);
 // The same for n characters, faster. No lock: the caller keeps lines apart.
 void arch_console_write(const char *s, size_t n);
 
-// Leave the machine. poweroff prefers the debug-exit port when exitport= was given (code 0x10),
-// else ACPI S5. panic_exit: the failing status (0x31) or halt.
+// Leave the machine; the other CPUs are stopped first. poweroff prefers the debug-exit port when
+// exitport= was given (code 0x10), else ACPI S5, else it halts. reboot: as ACPI says, or by other
+// means. Any context, once the clock runs; some firmware wants the boot CPU. panic_exit: the
+// failing status (0x31) or halt; it stops nobody.
 noreturn_fn void arch_poweroff(void);
 noreturn_fn void arch_reboot(void);
 noreturn_fn void arch_panic_exit(void);

@@ -67,7 +67,11 @@ class Bochs(Console):
         self.serial = self.connect(listener)
         listener.close()
         self.listen()
-        self._open_screen()
+        try:
+            self._open_screen()
+        except Lost:
+            self.stop()
+            raise
 
     def stop(self):
         super().stop()
