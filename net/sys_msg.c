@@ -22,6 +22,27 @@ static int msg_iov_read(const struct uapi_msghdr *msg, struct uapi_iovec **out)
 
 // ---- What comes with a message ------------------------------------------------------------------
 
+// May the sender say that it is u? Receivers decide by it who may what, so it is one of those it
+// is, or capabilities allow more (unix(7), SCM_CREDENTIALS). -EINVAL, -EPERM; -ESRCH: nobody is.
+static int claim_permission(const struct uapi_ucred *u)
+{
+    struct creds c = creds_now();
+    bool uid_ok = u->uid == c.uid || u->uid == c.euid || u->uid == c.suid;
+    bool gid_ok = u->gid == c.gid || u->gid == c.egid || u->gid == c.sgid;
+    if (u->uid == ~0u || u->gid == ~0u) {
+        return -EINVAL;
+    }
+    if ((u->pid != current_process()->pid && !current_has_cap(CAP_SYS_ADMIN)) ||
+        (!uid_ok && !current_has_cap(CAP_SETUID)) || (!gid_ok && !current_has_cap(CAP_SETGID))) {
+        return -EPERM;
+    }
+    struct process *p = process_get_by_tid(u->pid);
+    if (p) {
+        process_put(p);
+    }
+    return p ? 0 : -ESRCH;
+}
+
 static int control_one(const struct uapi_cmsghdr *h, const void *data, size_t n, struct send *d)
 {
     if (h->level != SOL_SOCKET) {
@@ -38,8 +59,8 @@ static int control_one(const struct uapi_cmsghdr *h, const void *data, size_t n,
         if (n != sizeof(d->cred)) {
             return -EINVAL;
         }
-        memcpy(&d->cred, data, sizeof(d->cred)); // root may say what it likes
-        return d->cred.uid == ~0u || d->cred.gid == ~0u ? -EINVAL : 0;
+        memcpy(&d->cred, data, sizeof(d->cred));
+        return claim_permission(&d->cred);
     }
     return -EINVAL;
 }

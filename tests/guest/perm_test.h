@@ -16,7 +16,7 @@ struct who {
 };
 
 // From now on the process, which was root's, is that. For good.
-static void become(const struct who *w)
+static inline void become(const struct who *w)
 {
     struct __user_cap_header_struct h = {_LINUX_CAPABILITY_VERSION_3, 0};
     struct __user_cap_data_struct d[2];
@@ -36,12 +36,12 @@ static void become(const struct who *w)
 }
 
 // The errno of a call, 0 where it was allowed.
-static int result(long r)
+static inline int result(long r)
 {
     return r < 0 ? errno : 0;
 }
 
-static int result_fd(int fd)
+static inline int result_fd(int fd)
 {
     int err = result(fd);
     if (fd >= 0) {

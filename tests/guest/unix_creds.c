@@ -1,0 +1,80 @@
+// TEST: smp=2 scheme=rcu linux=same
+// SCM_CREDENTIALS: who may say that a message is whose. A line has for each user the errno of each
+// claim; what is allowed arrives as it was said.
+#define _GNU_SOURCE
+#include "perm_test.h"
+#include <sys/socket.h>
+
+static struct who users[] = {
+    {"root", 0, 0, 0, 0, -1, ALL_CAPS},
+    {"root without", 0, 0, 0, 0, -1, 0},
+    {"user", 1000, 1001, 1002, 1000, -1, 0},
+    {"admin", 1000, 1000, 1000, 1000, -1, 1ull << CAP_SYS_ADMIN},
+    {"setuid", 1000, 1000, 1000, 1000, -1, 1ull << CAP_SETUID},
+    {"setgid", 1000, 1000, 1000, 1000, -1, 1ull << CAP_SETGID},
+};
+
+enum { MINE, PARENT, NOBODY };
+static const struct {
+    int whose;
+    uid_t uid;
+    gid_t gid;
+} claims[] = {{MINE, 0, 0},       {MINE, 1000, 1000},   {MINE, 1001, 1000},  {MINE, 1002, 1000},
+              {MINE, 1003, 1000}, {MINE, 1000, 0},      {PARENT, 0, 0},      {PARENT, 1000, 1000},
+              {NOBODY, 0, 0},     {NOBODY, 1000, 1000}, {MINE, -1u, 1000},   {MINE, 1000, -1u},
+              {MINE, 0, 1000},    {PARENT, 1000, 0},    {PARENT, 1003, 1000}};
+#define NR_CLAIMS (int)(sizeof(claims) / sizeof(claims[0]))
+
+union control {
+    struct cmsghdr h;
+    char room[CMSG_SPACE(sizeof(struct ucred))];
+};
+
+static int claim(int *pair, const struct ucred *u)
+{
+    union control c = {.h = {CMSG_LEN(sizeof(*u)), SOL_SOCKET, SCM_CREDENTIALS}}, got;
+    struct iovec v = {(char[1]){'x'}, 1};
+    struct msghdr m = {
+        .msg_iov = &v, .msg_iovlen = 1, .msg_control = &c, .msg_controllen = sizeof(c)};
+    memcpy(CMSG_DATA(&c.h), u, sizeof(*u));
+    if (sendmsg(pair[0], &m, 0) < 0) {
+        return errno;
+    }
+    m.msg_control = &got;
+    m.msg_controllen = sizeof(got);
+    CHECK_EQ(recvmsg(pair[1], &m, 0), 1);
+    CHECK_EQ(m.msg_controllen, sizeof(got));
+    CHECK_EQ(got.h.cmsg_type, SCM_CREDENTIALS);
+    CHECK(memcmp(CMSG_DATA(&got.h), u, sizeof(*u)) == 0);
+    return 0;
+}
+
+static int claims_of(void *arg)
+{
+    const struct who *w = arg;
+    int pair[2], on = 1;
+    MUST(socketpair(AF_UNIX, SOCK_DGRAM, 0, pair) == 0);
+    MUST(setsockopt(pair[1], SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)) == 0);
+    become(w);
+    printf("%s:", w->name);
+    for (int i = 0; i < NR_CLAIMS; i++) {
+        struct ucred u = {claims[i].whose == MINE     ? getpid()
+                          : claims[i].whose == PARENT ? getppid()
+                                                      : 4194303,
+                          claims[i].uid, claims[i].gid};
+        printf(" %d", claim(pair, &u));
+    }
+    printf("\n");
+    fflush(stdout);
+    return 0;
+}
+
+int main(void)
+{
+    for (unsigned i = 0; i < sizeof(users) / sizeof(users[0]); i++) {
+        fflush(stdout);
+        CHECK_EQ(child_wait(child_run(claims_of, &users[i])), 0);
+    }
+    group("claims");
+    return finish();
+}
