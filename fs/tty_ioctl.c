@@ -3,6 +3,7 @@
 // A change of the settings waits for both locks, so neither half ever sees half of it.
 #include <arch/uaccess.h>
 #include <k/string.h>
+#include <proc.h>
 #include <signal.h>
 #include <syscalls.h>
 #include <tty.h>
@@ -34,11 +35,31 @@ static u32 speed_of(u32 cflag, u32 given)
     return (cflag & BOTHER) ? high[index] : low[index];
 }
 
+static u32 bits_pinned(u32 new, u32 old, u32 pinned)
+{
+    return (new & ~pinned) | (old & pinned);
+}
+
+// What is pinned stays as it is, whatever the new settings say (TIOCSLCKTRMIOS of tty_ioctl(2)).
+static void settings_pin_locked(const struct tty *t, struct uapi_termios *new)
+{
+    const struct uapi_termios *old = &t->termios, *pin = &t->pinned;
+    new->iflag = bits_pinned(new->iflag, old->iflag, pin->iflag);
+    new->oflag = bits_pinned(new->oflag, old->oflag, pin->oflag);
+    new->cflag = bits_pinned(new->cflag, old->cflag, pin->cflag);
+    new->lflag = bits_pinned(new->lflag, old->lflag, pin->lflag);
+    new->line = pin->line ? old->line : new->line;
+    for (unsigned i = 0; i < array_size(new->cc); i++) {
+        new->cc[i] = pin->cc[i] ? old->cc[i] : new->cc[i];
+    }
+}
+
 static void settings_apply(struct tty *t, struct uapi_termios *new)
 {
     mutex_lock(&t->in_lock);
     mutex_lock(&t->out_lock);
     u32 old_lflag = t->termios.lflag, old_iflag = t->termios.iflag;
+    settings_pin_locked(t, new);
     new->ospeed = speed_of(new->cflag, new->ospeed);
     new->ispeed = new->ospeed;
     t->termios = *new;
@@ -106,6 +127,31 @@ static s64 settings_set(struct tty *t, u64 arg, size_t size, unsigned how)
         return -EFAULT;
     }
     return settings_change(t, &new, how);
+}
+
+static s64 pinned_get(struct tty *t, u64 arg)
+{
+    mutex_lock(&t->in_lock);
+    struct uapi_termios now = t->pinned;
+    mutex_unlock(&t->in_lock);
+    return put_user(arg, &now, TERMIOS_SIZE);
+}
+
+static s64 pinned_set(struct tty *t, u64 arg)
+{
+    struct uapi_termios new = {0};
+    if (!current_has_cap(CAP_SYS_ADMIN)) {
+        return -EPERM;
+    }
+    if (arch_copy_from_user(&new, (const void *)arg, TERMIOS_SIZE)) {
+        return -EFAULT;
+    }
+    mutex_lock(&t->in_lock);
+    mutex_lock(&t->out_lock);
+    t->pinned = new;
+    mutex_unlock(&t->out_lock);
+    mutex_unlock(&t->in_lock);
+    return 0;
 }
 
 static s64 old_settings_get(struct tty *t, u64 arg)
@@ -267,6 +313,10 @@ static s64 settings_ioctl(struct tty *t, unsigned cmd, u64 arg)
     case TCSETAW:
     case TCSETAF:
         return old_settings_set(t, arg, cmd - TCSETA);
+    case TIOCGLCKTRMIOS:
+        return pinned_get(t, arg);
+    case TIOCSLCKTRMIOS:
+        return pinned_set(t, arg);
     case TIOCGWINSZ:
         return winsize_get(t, arg);
     case TIOCSWINSZ:

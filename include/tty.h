@@ -43,6 +43,7 @@ struct tty {
 
     struct mutex in_lock;        // RANK_TTY_IN
     struct uapi_termios termios; // [n,o]
+    struct uapi_termios pinned;  // [n,o] bits and bytes of it that stay (TIOCSLCKTRMIOS)
     struct uapi_winsize winsize; // [n]
     // Free-running: [tail, line) complete lines, [line, head) what is being edited. Without ICANON
     // all of [tail, head) is for readers.

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -266,6 +267,60 @@ static void packets(void)
     ioctl(master, TIOCPKT, &on);
 }
 
+/* The kernel's struct, which is shorter than the C library's. */
+struct settings {
+    unsigned i, o, c, l;
+    unsigned char line, cc[19];
+};
+
+static void show_pinned(const char *who, int fd)
+{
+    struct settings k;
+    memset(&k, 0x55, sizeof(k));
+    printf("%s %s", who, ioctl(fd, TIOCGLCKTRMIOS, &k) ? strerrorname_np(errno) : "ok");
+    printf(" %x %x %x %x %x %x %x\n", k.i, k.o, k.c, k.l, k.line, k.cc[VINTR], k.cc[18]);
+}
+
+static void show_pin(const char *what, const struct settings *k)
+{
+    printf("%s %s\n", what, ioctl(slave, TIOCSLCKTRMIOS, k) ? strerrorname_np(errno) : "ok");
+}
+
+/* Settings that no program may change until they are let go of. */
+static void pinned(void)
+{
+    struct settings k = {.i = ICRNL, .l = ECHO | ICANON, .cc[VINTR] = 1}, none = {0};
+    struct termios before, t;
+    tcgetattr(slave, &before);
+    show_pinned("at first", slave);
+    show_pin("pin", &k);
+    show_pinned("slave", slave);
+    show_pinned("master", master);
+    t = before;
+    t.c_iflag = t.c_lflag = 0;
+    t.c_cc[VINTR] = 7;
+    t.c_cc[VQUIT] = 8;
+    printf("set %d\n", tcsetattr(slave, TCSANOW, &t));
+    tcgetattr(slave, &t);
+    printf("has %x %x %x %x\n", t.c_iflag, t.c_lflag, t.c_cc[VINTR], t.c_cc[VQUIT]);
+    show_pin("no memory", NULL);
+    if (fork() == 0) {
+        if (setuid(1000) == 0) {
+            show_pin("user", &none);
+            show_pin("user, no memory", NULL);
+            show_pinned("user", slave);
+        }
+        _exit(0);
+    }
+    wait(NULL);
+    show_pin("let go", &none);
+    t.c_lflag = 0;
+    tcsetattr(slave, TCSANOW, &t);
+    tcgetattr(slave, &t);
+    printf("has %x %x\n", t.c_iflag, t.c_lflag);
+    tcsetattr(slave, TCSANOW, &before);
+}
+
 static void the_end(void)
 {
     char name[64];
@@ -319,6 +374,7 @@ int main(void)
     raw();
     flow();
     packets();
+    pinned();
     the_end();
     return 0;
 }
