@@ -162,7 +162,7 @@ static s64 send_pieces(struct file *f, struct usock *s, struct send *d, const st
 
 static s64 send_message(struct file *f, struct usock *s, const struct uapi_msghdr *msg, u32 flags)
 {
-    struct send d = {.flags = flags, .cred = ucred_now()};
+    struct send d = {.flags = flags, .cred = ucred_sender()};
     struct uapi_iovec *v;
     s64 r = msg_iov_read(msg, &v);
     if (!r) {
@@ -195,7 +195,7 @@ static bool buffer_is_user(const u64 *a)
 static s64 sendto_on(struct file *f, struct usock *s, const u64 *a)
 {
     struct uapi_iovec v = {.base = a[1], .len = min(a[2], (u64)RW_MAX)};
-    struct send d = {.flags = (u32)a[3], .cred = ucred_now()};
+    struct send d = {.flags = (u32)a[3], .cred = ucred_sender()};
     struct uapi_msghdr msg = {.name = a[4], .namelen = (s32)a[5], .iovlen = 1};
     return send_pieces(f, s, &d, &v, &msg);
 }

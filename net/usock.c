@@ -119,6 +119,12 @@ struct uapi_ucred ucred_now(void)
     return (struct uapi_ucred){.pid = p->pid, .uid = p->cred.euid, .gid = p->cred.egid};
 }
 
+struct uapi_ucred ucred_sender(void)
+{
+    struct creds c = creds_now();
+    return (struct uapi_ucred){.pid = current_process()->pid, .uid = c.uid, .gid = c.gid};
+}
+
 u64 sock_deadline(u64 timeout_ns)
 {
     return timeout_ns ? clock_ns() + timeout_ns : TIME_NEVER;
@@ -279,7 +285,7 @@ static ssize_t usock_readv(struct file *f, const struct uapi_iovec *v, u64 nr, b
 static ssize_t usock_writev(struct file *f, const struct uapi_iovec *v, u64 nr, bool nowait)
 {
     struct send m = {.it = iov_iter_of(v, nr, IOV_FROM_USER),
-                     .cred = ucred_now(),
+                     .cred = ucred_sender(),
                      .nonblock = nowait || (load_relaxed(&f->flags) & O_NONBLOCK)};
     return usock_send(f->private, &m);
 }
@@ -302,7 +308,7 @@ static ssize_t usock_write_kernel(struct file *f, const void *buf, size_t n, u64
 {
     struct uapi_iovec v = {.base = (u64)buf, .len = n};
     struct send m = {.it = iov_iter_of(&v, 1, IOV_FROM_KERNEL),
-                     .cred = ucred_now(),
+                     .cred = ucred_sender(),
                      .nonblock = load_relaxed(&f->flags) & O_NONBLOCK};
     (void)pos;
     return usock_send(f->private, &m);

@@ -1,6 +1,7 @@
 // TEST: smp=2 scheme=rcu linux=same
 // SCM_CREDENTIALS: who may say that a message is whose. A line has for each user the errno of each
-// claim; what is allowed arrives as it was said.
+// claim; what is allowed arrives as it was said. And who says nothing is its real user, while who
+// connects is its effective one.
 #define _GNU_SOURCE
 #include "perm_test.h"
 #include <sys/socket.h>
@@ -69,6 +70,47 @@ static int claims_of(void *arg)
     return 0;
 }
 
+// 'm': by sendmsg; 'w': by write.
+static void told(int type, int how)
+{
+    int pair[2], on = 1;
+    union control got;
+    char byte;
+    struct iovec v = {&byte, 1};
+    struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1};
+    MUST(socketpair(AF_UNIX, type, 0, pair) == 0);
+    MUST(setsockopt(pair[1], SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)) == 0);
+    CHECK_EQ(how == 'm' ? sendmsg(pair[0], &m, 0) : write(pair[0], "x", 1), 1);
+    m.msg_control = &got;
+    m.msg_controllen = sizeof(got);
+    CHECK_EQ(recvmsg(pair[1], &m, 0), 1);
+    struct ucred u;
+    memcpy(&u, CMSG_DATA(&got.h), sizeof(u));
+    printf(" %d %d %d,", u.pid == getpid(), u.uid, u.gid);
+    close(pair[0]);
+    close(pair[1]);
+}
+
+static int silent(void *arg)
+{
+    struct ucred u;
+    socklen_t n = sizeof(u);
+    int pair[2];
+    MUST(setresgid(1000, 1001, 1002) == 0);
+    MUST(setresuid(1000, 1001, 1002) == 0);
+    printf("told:");
+    told(SOCK_STREAM, 'm');
+    told(SOCK_STREAM, 'w');
+    told(SOCK_DGRAM, 'm');
+    told(SOCK_SEQPACKET, 'w');
+    MUST(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
+    CHECK_EQ(getsockopt(pair[0], SOL_SOCKET, SO_PEERCRED, &u, &n), 0);
+    printf(" peer %d %d %d\n", u.pid == getpid(), u.uid, u.gid);
+    fflush(stdout);
+    (void)arg;
+    return 0;
+}
+
 int main(void)
 {
     for (unsigned i = 0; i < sizeof(users) / sizeof(users[0]); i++) {
@@ -76,5 +118,8 @@ int main(void)
         CHECK_EQ(child_wait(child_run(claims_of, &users[i])), 0);
     }
     group("claims");
+    fflush(stdout);
+    CHECK_EQ(child_wait(child_run(silent, NULL)), 0);
+    group("who says nothing");
     return finish();
 }
