@@ -94,6 +94,9 @@ enum termios_cc {
 #define IEXTEN  0100000u
 #define EXTPROC 0200000u
 
+#define TIOCGLCKTRMIOS 0x5456u
+#define TIOCSLCKTRMIOS 0x5457u
+
 #define TCSETS      0x5402u
 #define TCSETSW     0x5403u
 #define TCSETSF     0x5404u
@@ -133,9 +136,6 @@ enum termios_cc {
 #define TIOCSIG     0x40045436u
 #define TIOCVHANGUP 0x5437u
 #define TIOCGPKT    0x80045438u
-
-#define TIOCGLCKTRMIOS 0x5456u
-#define TIOCSLCKTRMIOS 0x5457u
 #define TIOCGPTLCK  0x80045439u
 #define TIOCGEXCL   0x80045440u
 #define TIOCGPTPEER 0x5441u
