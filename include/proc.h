@@ -101,7 +101,8 @@ struct proc_flags {
     u32 personality;
     u32 dumpable;
     u64 timer_slack_ns;
-    bool no_new_privs, thp_disable;
+    bool no_new_privs, thp_disable, io_flusher;
+    u8 mce_kill; // 0: nothing said; else one more than PR_MCE_KILL's value
     int oom_score_adj;
 };
 

@@ -174,6 +174,75 @@ static s64 prctl_caps_locked(struct process *p, int option, const u64 *a)
     }
 }
 
+// What to do with a broken page of memory: none is ever reported here.
+static s64 mce_kill_set_locked(struct proc_flags *f, const u64 *a)
+{
+    if (a[3] || a[4] || (a[1] == PR_MCE_KILL_CLEAR && a[2])) {
+        return -EINVAL;
+    }
+    if (a[1] > PR_MCE_KILL_SET || a[2] > PR_MCE_KILL_DEFAULT) {
+        return -EINVAL;
+    }
+    f->mce_kill = a[1] == PR_MCE_KILL_SET ? (u8)(a[2] + 1) : 0;
+    return 0;
+}
+
+// Does it serve a disk, so that freeing memory must not wait for it? Nothing here waits so.
+static s64 io_flusher_set_locked(struct proc_flags *f, const u64 *a)
+{
+    if (!current_has_cap(CAP_SYS_RESOURCE)) {
+        return -EPERM;
+    }
+    if (a[1] > 1 || a[2] || a[3] || a[4]) {
+        return -EINVAL;
+    }
+    f->io_flusher = a[1];
+    return 0;
+}
+
+static s64 prctl_kept_locked(struct proc_flags *f, int option, const u64 *a)
+{
+    bool none = !a[1] && !a[2] && !a[3] && !a[4];
+
+    switch (option) {
+    case PR_MCE_KILL:
+        return mce_kill_set_locked(f, a);
+    case PR_MCE_KILL_GET:
+        return !none ? -EINVAL : f->mce_kill ? f->mce_kill - 1 : PR_MCE_KILL_DEFAULT;
+    case PR_SET_IO_FLUSHER:
+        return io_flusher_set_locked(f, a);
+    default: // PR_GET_IO_FLUSHER
+        return !current_has_cap(CAP_SYS_RESOURCE) ? -EPERM : !none ? -EINVAL : f->io_flusher;
+    }
+}
+
+// The processor speculates as it was made to, and nobody can have it otherwise.
+static s64 prctl_speculation(int option, const u64 *a)
+{
+    bool get = option == PR_GET_SPECULATION_CTRL;
+
+    if (a[3] || a[4] || (get && a[2])) {
+        return -EINVAL;
+    }
+    return a[1] >= PR_SPEC_KINDS ? -ENODEV : get ? PR_SPEC_ENABLE : -ENXIO;
+}
+
+// Who may trace it beside its ancestors, in case that is all who may. It is not: there is no
+// ptrace, and looking into memory asks who both are.
+static s64 prctl_ptracer(s32 pid)
+{
+    struct process *p;
+
+    if (pid == 0 || pid == -1) {
+        return 0;
+    }
+    p = pid > 0 ? process_get_by_pid(pid) : NULL;
+    if (p) {
+        process_put(p);
+    }
+    return p ? 0 : -EINVAL;
+}
+
 // What can only have one value here.
 static s64 prctl_constant(int option, const u64 *a)
 {
@@ -187,8 +256,17 @@ static s64 prctl_constant(int option, const u64 *a)
         return int_to_user(a[1], PR_TSC_ENABLE);
     case PR_SET_TSC:
         return a[1] == PR_TSC_ENABLE ? 0 : syscall_missing("prctl: switching rdtsc off", -EINVAL);
-    case PR_MCE_KILL_GET:
-        return a[1] || a[2] || a[3] || a[4] ? -EINVAL : PR_MCE_KILL_DEFAULT;
+    case PR_PERF_EVENTS_DISABLE: // there are none
+    case PR_PERF_EVENTS_ENABLE:
+        return 0;
+    case PR_GET_SPECULATION_CTRL:
+    case PR_SET_SPECULATION_CTRL:
+        return prctl_speculation(option, a);
+    case PR_SET_MM: // for who restores a process from a file
+        return current_has_cap(CAP_SYS_RESOURCE) ? syscall_missing("prctl: PR_SET_MM", -EINVAL)
+                                                 : -EPERM;
+    case PR_SET_PTRACER:
+        return prctl_ptracer((s32)a[1]);
     case PR_SET_VMA:
         return -EINVAL; // a Linux without CONFIG_ANON_VMA_NAME; the C library asks often
     default:
@@ -224,6 +302,14 @@ s64 sys_prctl(const u64 *a)
     case PR_SET_TIMERSLACK:
         spin_lock(&p->lock);
         r = prctl_flag_locked(p, option, a);
+        spin_unlock(&p->lock);
+        return r;
+    case PR_MCE_KILL:
+    case PR_MCE_KILL_GET:
+    case PR_SET_IO_FLUSHER:
+    case PR_GET_IO_FLUSHER:
+        spin_lock(&p->lock);
+        r = prctl_kept_locked(&p->flags, option, a);
         spin_unlock(&p->lock);
         return r;
     case PR_CAPBSET_READ:
