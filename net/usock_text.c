@@ -8,6 +8,7 @@
 #include <net.h>
 #include "usock.h"
 
+#define STEPS       64u  // from socket to socket, at most, under the lock that is everybody's
 #define SOCKET_LINE 256u // of one socket: its path has 108 bytes
 
 static struct spinlock list_lock = SPINLOCK_INIT(RANK_SPIN_MISC);
@@ -29,16 +30,17 @@ void usock_list_remove(struct usock *s)
     spin_unlock(&list_lock);
 }
 
-// The first one behind this number, counted; NULL: there is none. at: where to begin, the caller's
-// reference to one not behind it, which is dropped; NULL: at the beginning.
-static struct usock *usock_after(struct usock *at, u64 number)
+// One that is behind this number, or STEPS further on the way there, counted; NULL: that was the
+// end. at: where to begin, the caller's reference, which is dropped; NULL: at the beginning.
+static struct usock *usock_step(struct usock *at, u64 number)
 {
     struct usock *found = NULL;
+    unsigned steps = 0;
     spin_lock(&list_lock);
-    struct list *link = at ? &at->all_link : sockets.next;
+    struct list *link = at ? at->all_link.next : sockets.next;
     for (; link != &sockets && !found; link = link->next) {
         struct usock *s = list_entry(link, struct usock, all_link);
-        int ref = s->number > number ? load_relaxed(&s->ref) : 0;
+        int ref = s->number > number || ++steps >= STEPS ? load_relaxed(&s->ref) : 0;
         while (ref && !atomic_compare_exchange_weak(&s->ref, &ref, ref + 1)) {
         }
         found = ref ? s : NULL;
@@ -46,6 +48,16 @@ static struct usock *usock_after(struct usock *at, u64 number)
     spin_unlock(&list_lock);
     usock_put(at);
     return found;
+}
+
+// The first one behind this number, counted; NULL: there is none. at: as above.
+static struct usock *usock_after(struct usock *at, u64 number)
+{
+    do {
+        at = usock_step(at, number);
+        cond_resched(); // there may be as many as memory holds
+    } while (at && at->number <= number);
+    return at;
 }
 
 // " path"; 0 bytes, the first of an abstract one among them, are shown as @.
