@@ -1,16 +1,21 @@
 // Unix sockets, 2: addresses.
 //
 // A name is bytes: a path, or, when its first byte is 0, an abstract name in a table of its own
-// that no file system knows. A path's socket is found through the inode that bind made there:
-// inode->private leads to the socket while that lives. Both ways are guarded by names_lock; who
-// finds a socket counts it there, and a released one has left both before its reference goes.
+// that no file system knows. Any user may have as many of those as descriptors, and the table is
+// everybody's under a spinlock: so it is one of lists by a hash of the name, which begins with a
+// random number, or one could choose names of one list.
+//
+// A path's socket is found through the inode that bind made there: inode->private leads to the
+// socket while that lives. Both ways are guarded by names_lock; who finds a socket counts it there,
+// and a released one has left both before its reference goes.
 #include <k/assert.h>
 #include <k/string.h>
 #include <proc.h>
 #include "usock.h"
 
 static struct spinlock names_lock = SPINLOCK_INIT(RANK_SPIN_MISC);
-static struct list abstract = LIST_INIT(abstract); // [names_lock] usock.name_link
+#define ABSTRACT_BUCKETS 1024u
+static struct list abstract[ABSTRACT_BUCKETS]; // [names_lock] usock.name_link; zero: not yet used
 static atomic_uint last_auto;
 
 #define PATH_AT offsetof(struct uapi_sockaddr_un, path)
@@ -30,6 +35,28 @@ void uname_put(struct uname *n)
     }
 }
 
+static u64 hash_salt(void)
+{
+    static _Atomic u64 salt;
+    u64 mine = load_relaxed(&salt), old = 0;
+    if (!mine) {
+        random_bytes(&mine, sizeof(mine));
+        mine |= 1;
+        mine = atomic_compare_exchange_strong(&salt, &old, mine) ? mine : old;
+    }
+    return mine;
+}
+
+static u64 name_hash(const struct uname *n)
+{
+    u64 h = hash_salt();
+    for (u32 i = 0; i < n->len; i++) {
+        h = (h ^ (u8)n->path[i]) * 0x9e3779b97f4a7c15ull;
+        h ^= h >> 29;
+    }
+    return h;
+}
+
 static struct uname *uname_new(const char *path, u32 len, bool is_abstract)
 {
     struct uname *n = kzalloc(sizeof(*n) + 1, GFP_KERNEL); // a NUL behind the longest path
@@ -38,6 +65,7 @@ static struct uname *uname_new(const char *path, u32 len, bool is_abstract)
         n->len = len;
         n->abstract = is_abstract;
         memcpy(n->path, path, len);
+        n->hash = is_abstract ? name_hash(n) : 0;
     }
     return n;
 }
@@ -67,10 +95,19 @@ u32 uname_show(const struct uname *n, struct uapi_sockaddr_un *sa)
     return (u32)PATH_AT + n->len + (n->abstract ? 0 : 1); // a path with its NUL
 }
 
+static struct list *abstract_bucket_locked(const struct uname *n)
+{
+    struct list *b = &abstract[n->hash % ABSTRACT_BUCKETS];
+    if (!b->next) {
+        list_init(b);
+    }
+    return b;
+}
+
 static struct usock *abstract_find_locked(const struct uname *n, int type)
 {
     struct usock *s;
-    list_for_each_entry (s, &abstract, name_link) {
+    list_for_each_entry (s, abstract_bucket_locked(n), name_link) {
         if ((!type || s->type == type) && s->name->len == n->len &&
             memcmp(s->name->path, n->path, n->len) == 0) {
             return s;
@@ -91,7 +128,7 @@ static int bind_abstract(struct usock *s, struct uname *n)
         err = -EADDRINUSE;
     } else {
         s->name = n;
-        list_add_tail(&abstract, &s->name_link);
+        list_add_tail(abstract_bucket_locked(n), &s->name_link);
     }
     spin_unlock(&names_lock);
     spin_unlock(&s->lock);

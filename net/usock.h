@@ -27,6 +27,7 @@ struct uname { // the address of a socket
     atomic_int ref;
     u32 len;       // [I] of the path; 0: unnamed
     bool abstract; // [I] path[0] is 0 and not a file's
+    u64 hash;      // [I] of an abstract one
     char path[UNIX_PATH_MAX];
 };
 
