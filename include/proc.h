@@ -375,7 +375,7 @@ struct exec_image {
     struct exec_ids ids;
     bool secure;     // it has more than who runs it
     bool changed;    // or acts as somebody else than who ran it
-    bool unreadable; // who runs it may not read it
+    bool unreadable; // who runs it may not read it, or its interpreter
 };
 struct exec_args {
     char *buf; // strings, each with its NUL, argv first; page allocated
@@ -394,6 +394,7 @@ struct elf_info {
     u64 interp_base;   // what was added to the interpreter's addresses, 0: none
     u64 phdr_addr, phnum, load_base, brk_start;
     bool stack_exec; // PT_GNU_STACK asks for it
+    bool unreadable; // the interpreter: who runs it may not read it
 };
 int elf_load(struct mm *mm, struct file *file, struct elf_info *out);
 

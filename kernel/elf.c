@@ -289,6 +289,7 @@ static int interp_load(struct mm *mm, const struct elf_file *program, struct elf
     }
     out->entry = e.eh.entry + e.bias;
     out->interp_base = e.bias;
+    out->unreadable = inode_permission(e.file->inode, MAY_READ) != 0;
     kfree(e.ph);
     program_put(e.file); // only the program itself is kept from being written: execve(2)
     return err;

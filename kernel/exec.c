@@ -173,7 +173,7 @@ int exec_load(struct file *file, const char *path, const struct exec_args *args,
     }
     mm_set_brk_start(mm, page_align_up(elf.brk_start));
     file_exec_ids(file, &out->ids);
-    out->unreadable = inode_permission(file->inode, MAY_READ) != 0;
+    out->unreadable = elf.unreadable || inode_permission(file->inode, MAY_READ) != 0;
     err = stack_build(mm, path, args, &elf, out);
     if (err) {
         goto out_mm;

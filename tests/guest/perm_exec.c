@@ -1,14 +1,16 @@
 // TEST: smp=2 scheme=rcu linux=same timeout=120
 // Programs with set-user-ID and set-group-ID bits: run by root and others, with no_new_privs, from
 // a file system that does not honour the bits, through a script, unreadable, with directories that
-// another process shares. Prints who the new program is and what it was told. Last, what of
-// capabilities needs CAP_SETPCAP.
+// another process shares, with an interpreter that may not be read. Prints who the new program is
+// and what it was told. Last, what of capabilities needs CAP_SETPCAP.
 #define _GNU_SOURCE
 #include "proc_test.h"
+#include <elf.h>
 #include <grp.h>
 #include <linux/capability.h>
 #include <linux/securebits.h>
 #include <sched.h>
+#include <stddef.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
@@ -145,6 +147,73 @@ static void test_shared_directories(void)
     group("directories shared with another");
 }
 
+// A program of one page that ends with whether it may be dumped; interp: what it is run by instead.
+static void elf_write(const char *path, const char *interp)
+{
+    static const unsigned char code[] = {
+        0xb8, 157,  0,    0,  0, 0xbf, 3, 0,    0,    0, 0x0f, 0x05, // prctl(PR_GET_DUMPABLE)
+        0x89, 0xc7, 0xb8, 60, 0, 0,    0, 0x0f, 0x05,                // _exit(of it)
+    };
+    struct {
+        Elf64_Ehdr eh;
+        Elf64_Phdr ph[2];
+        unsigned char code[sizeof(code)];
+        char interp[64];
+    } e = {0};
+    memcpy(e.eh.e_ident, ELFMAG "\2\1\1", 7);
+    e.eh.e_type = ET_DYN;
+    e.eh.e_machine = EM_X86_64;
+    e.eh.e_version = 1;
+    e.eh.e_entry = offsetof(typeof(e), code);
+    e.eh.e_phoff = offsetof(typeof(e), ph);
+    e.eh.e_ehsize = sizeof(e.eh);
+    e.eh.e_phentsize = sizeof(e.ph[0]);
+    e.eh.e_phnum = interp ? 2 : 1;
+    e.ph[0] = (Elf64_Phdr){.p_type = PT_LOAD,
+                           .p_flags = PF_R | PF_W | PF_X, // Linux zeroes the rest of the page
+                           .p_filesz = sizeof(e),
+                           .p_memsz = sizeof(e),
+                           .p_align = 4096};
+    if (interp) {
+        e.ph[1] = (Elf64_Phdr){.p_type = PT_INTERP,
+                               .p_flags = PF_R,
+                               .p_offset = offsetof(typeof(e), interp),
+                               .p_filesz = strlen(interp) + 1};
+        strcpy(e.interp, interp);
+    }
+    memcpy(e.code, code, sizeof(code));
+    int fd = open(path, O_CREAT | O_WRONLY | O_TRUNC, 0755);
+    MUST(fd >= 0 && write(fd, &e, sizeof(e)) == sizeof(e));
+    close(fd);
+}
+
+static int run_dynamic(void *arg)
+{
+    char *argv[] = {(char *)TOP "/dynamic", NULL};
+    (void)arg;
+    if (setresuid(1000, 1000, 1000) == 0) {
+        execve(argv[0], argv, argv + 1);
+    }
+    return 100;
+}
+
+// What may not be read is not dumped either, be it the program or its interpreter.
+static void test_interpreter(void)
+{
+    static const struct {
+        unsigned program, interp;
+        int dumpable;
+    } cases[] = {{0755, 0755, 1}, {0711, 0755, 0}, {0755, 0711, 0}, {0711, 0711, 0}};
+    elf_write(TOP "/ld", NULL);
+    elf_write(TOP "/dynamic", TOP "/ld");
+    for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        MUST(chmod(TOP "/dynamic", cases[i].program) == 0);
+        MUST(chmod(TOP "/ld", cases[i].interp) == 0);
+        exits_with(child_run(run_dynamic, NULL), cases[i].dumpable);
+    }
+    group("interpreters that may not be read");
+}
+
 // 1: it acts as somebody else, and where others want it to; 2: neither.
 static int wait_here(const char *fds)
 {
@@ -217,6 +286,7 @@ int main(int argc, char **argv)
     all_ways(1000);
     group("set-user-ID");
     test_shared_directories();
+    test_interpreter();
     exits_with(child_run(caps_child, NULL), 0);
     group("CAP_SETPCAP");
     MUST(umount(TOP "/nosuid") == 0 && umount(TOP "/noexec") == 0 && umount(TOP) == 0);
