@@ -17,6 +17,9 @@
 #define CR4_PAE  0x20
 #define MSR_EFER 0xc0000080
 #define EFER_LME_NXE 0x900
+#define COM1       0x3f8
+#define COM1_LOOKS 100000
+#define VGA_TEXT   0xb8000
 
     .section .multiboot2, "a"
     .balign 8
@@ -86,16 +89,31 @@ enter_long_mode:
     lgdt PHYS(boot_gdtr)
     ljmp $0x08, $PHYS(long_mode)
 
+// Says so on COM1, whose transmitter takes its time if there is one, and in the VGA's memory, which
+// shows it in text mode.
 unsuitable:
     movl $PHYS(unsuitable_text), %ecx
-    movw $0x3f8, %dx
-1:  movb (%ecx), %al
+    movl $VGA_TEXT, %edi
+1:  movl $COM1_LOOKS, %esi
+    movw $(COM1 + 5), %dx /* line status; bit 5: may be written to */
+2:  inb %dx, %al
+    testb $0x20, %al
+    jnz 3f
+    decl %esi
+    jnz 2b
+3:  movb (%ecx), %al
+    movw $COM1, %dx
     outb %al, %dx
-    incl %ecx
+    cmpb $' ', %al
+    jb 4f
+    movb %al, (%edi)
+    movb $0x07, 1(%edi)
+    addl $2, %edi
+4:  incl %ecx
     testb %al, %al
     jnz 1b
-2:  hlt
-    jmp 2b
+5:  hlt
+    jmp 5b
 unsuitable_text:
     .asciz "faultline: this processor has no 64-bit mode or no NX bit\n"
 

@@ -23,6 +23,7 @@ from machine import Console, Lost
 SECTOR, HEADS, PER_TRACK = 512, 16, 63
 SCREEN_ROWS, SCREEN_COLUMNS = 50, 132  # larger than the VGA's text, so that all of it is shown
 POWERED_OFF = "ACPI control: soft power off"  # Bochs calls that a panic
+MOVES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[()].|[\x00-\x20]")
 SETTINGS = """\
 display_library: term
 cpu: {cpu}, ips=50000000, reset_on_triple_fault=1, ignore_bad_msrs=1
@@ -124,14 +125,18 @@ class Bochs(Console):
         """Each key waits until the one before is on the screen: the emulated keyboard remembers
         four, however slow the machine is."""
         for key in text:
-            with self.news:
-                before = len(self.shown)
-                os.write(self.keyboard, key.encode())
-                wanted = key if key.isprintable() and key != " " else ""
-                if not self.news.wait_for(lambda: len(self.shown) > before and
-                                          wanted in self.shown[before:], self.patience_s):
-                    raise Lost(f"the key {key!r} is not shown; the screen's end:\n"
-                               f"{self.shown[-1500:]!r}")
+            before = len(self.shown)
+            os.write(self.keyboard, key.encode())
+            self.expect_shown(key if key.isprintable() and key != " " else "", before)
+
+    def expect_shown(self, text, start=0):
+        """Waits until the screen's terminal has got it, and anything at all, behind `start`. Spaces
+        do not count, since the terminal is told to move instead, and may be in between."""
+        wanted = text.replace(" ", "")
+        with self.news:
+            if not self.news.wait_for(lambda: len(self.shown) > start and wanted in
+                                      MOVES.sub("", self.shown[start:]), self.patience_s):
+                raise Lost(f"{text!r} is not shown; the screen's end:\n{self.shown[-1500:]!r}")
 
     def log(self):
         with open(os.path.join(self.work, "log"), errors="replace") as file:

@@ -201,22 +201,24 @@ def screen(out, kernel, efi):
 
 # --- Another machine -----------------------------------------------------------------------------
 
-BOCHS_PROGRAMS = ["signals", "mm_mprotect", "proc_fork", "race_stale", "mm_threads"]
+TOO_OLD = "faultline: this processor has no 64-bit mode or no NX bit"
+BOCHS_PROGRAMS = {1: ["signals", "mm_mprotect"], 2: ["proc_fork", "race_stale", "mm_threads"]}
 
 
 def bochs(out, kernel, boot, cpu, cpus):
     with tempfile.TemporaryDirectory(prefix="faultline-") as work:
-        image = make_image(out, kernel, work, BOCHS_PROGRAMS)
+        image = make_image(out, kernel, work, BOCHS_PROGRAMS[cpus])
         with Bochs(image, boot, cpu, patience_s=400) as machine:
             machine.expect(f"smp: {cpus} of {cpus} CPUs online")
             machine.expect(PROMPT)
-            machine.type("echo $((6*7)) on $(tty) >/dev/ttyS0\n")
-            machine.expect("42 on /dev/tty1\n")
-            machine.type("cat\n")
+            machine.type("echo On $(tty) >/dev/ttyS0\n")
+            machine.expect("On /dev/tty1\n")
+            machine.type("sh -c 'echo up >/dev/ttyS0; exec cat'\n")
+            machine.expect("up\n")  # so that ^C meets the program and not the shell
             machine.type("\x03")
-            machine.type("echo status=$? >/dev/ttyS0\n")
-            machine.expect("status=130\n")
-            for name in BOCHS_PROGRAMS:
+            machine.type("echo =$? >/dev/ttyS0\n")
+            machine.expect("=130\n")
+            for name in BOCHS_PROGRAMS[cpus]:
                 run_line(machine, f"{name} >/dev/null; echo {name}=$?", LINE_START + f"{name}=0\n")
             machine.send("reboot\r")
             machine.expect("Faultline, started by")  # again
@@ -224,6 +226,15 @@ def bochs(out, kernel, boot, cpu, cpus):
             machine.send("poweroff\r")
             machine.expect("switching off")
             machine.wait_power_off()
+
+
+def bochs_too_old(out, kernel):
+    """A processor of 32 bits is told so, on the line and on the screen."""
+    with tempfile.TemporaryDirectory(prefix="faultline-") as work:
+        with Bochs(make_image(out, kernel, work), "cdrom", "model=p4_willamette",
+                   patience_s=400) as machine:
+            machine.expect(TOO_OLD)
+            machine.expect_shown(TOO_OLD)
 
 
 def tests(out, kernel):
@@ -235,3 +246,4 @@ def tests(out, kernel):
     yield "shell.bochs_cd", lambda: bochs(out, kernel, "cdrom", "model=ryzen", 1)
     yield "shell.bochs_disk", lambda: bochs(out, kernel, "disk",
                                             "model=phenom_8650_toliman, count=2", 2)
+    yield "shell.bochs_too_old", lambda: bochs_too_old(out, kernel)
