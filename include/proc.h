@@ -215,6 +215,8 @@ static inline struct process *current_process(void)
 #define CAP_SETGID          6
 #define CAP_SETUID          7
 #define CAP_SETPCAP         8
+#define CAP_NET_ADMIN       12
+#define CAP_NET_RAW         13
 #define CAP_IPC_LOCK        14
 #define CAP_IPC_OWNER       15
 #define CAP_SYS_CHROOT      18

@@ -58,9 +58,30 @@ static s64 set_linger(struct usock *s, u64 user, u32 len)
     return 0;
 }
 
+// What socket(7) has for the privileged only.
+static int option_permission(int option, s32 v)
+{
+    bool admin = current_has_cap(CAP_NET_ADMIN);
+    switch (option) {
+    case SO_SNDBUFFORCE:
+    case SO_RCVBUFFORCE:
+        return admin ? 0 : -EPERM;
+    case SO_PRIORITY:
+        return (v >= 0 && v <= 6) || admin || current_has_cap(CAP_NET_RAW) ? 0 : -EPERM;
+    case SO_DEBUG:
+        return !v || admin ? 0 : -EACCES;
+    default:
+        return 0;
+    }
+}
+
 static s64 set_int(struct usock *s, int option, s32 v)
 {
     atomic_bool *flag = flag_of(s, option);
+    int err = option_permission(option, v);
+    if (err) {
+        return err;
+    }
     if (flag) {
         store_relaxed(flag, v != 0);
         return 0;

@@ -1,7 +1,7 @@
 // TEST: smp=2 scheme=rcu linux=same
 // SCM_CREDENTIALS: who may say that a message is whose. A line has for each user the errno of each
 // claim; what is allowed arrives as it was said. And who says nothing is its real user, while who
-// connects is its effective one.
+// connects is its effective one. And the options that are not for everybody.
 #define _GNU_SOURCE
 #include "perm_test.h"
 #include <sys/socket.h>
@@ -12,6 +12,7 @@ static struct who users[] = {
     {"user", 1000, 1001, 1002, 1000, -1, 0},
     {"admin", 1000, 1000, 1000, 1000, -1, 1ull << CAP_SYS_ADMIN},
     {"setuid", 1000, 1000, 1000, 1000, -1, 1ull << CAP_SETUID},
+    {"net", 1000, 1000, 1000, 1000, -1, 1ull << CAP_NET_ADMIN},
     {"setgid", 1000, 1000, 1000, 1000, -1, 1ull << CAP_SETGID},
 };
 
@@ -70,6 +71,24 @@ static int claims_of(void *arg)
     return 0;
 }
 
+static int options_of(void *arg)
+{
+    static const struct {
+        int option, v;
+    } o[] = {{SO_SNDBUFFORCE, 9000}, {SO_RCVBUFFORCE, 9000}, {SO_SNDBUF, 9000}, {SO_PRIORITY, 6},
+             {SO_PRIORITY, 7},       {SO_PRIORITY, -1},      {SO_DEBUG, 0},     {SO_DEBUG, 1}};
+    const struct who *w = arg;
+    int s = socket(AF_UNIX, SOCK_STREAM, 0);
+    become(w);
+    printf("%s, options:", w->name);
+    for (unsigned i = 0; i < sizeof(o) / sizeof(o[0]); i++) {
+        printf(" %d", result(setsockopt(s, SOL_SOCKET, o[i].option, &o[i].v, sizeof(o[i].v))));
+    }
+    printf("\n");
+    fflush(stdout);
+    return 0;
+}
+
 // 'm': by sendmsg; 'w': by write.
 static void told(int type, int how)
 {
@@ -116,8 +135,9 @@ int main(void)
     for (unsigned i = 0; i < sizeof(users) / sizeof(users[0]); i++) {
         fflush(stdout);
         CHECK_EQ(child_wait(child_run(claims_of, &users[i])), 0);
+        CHECK_EQ(child_wait(child_run(options_of, &users[i])), 0);
     }
-    group("claims");
+    group("claims and options");
     fflush(stdout);
     CHECK_EQ(child_wait(child_run(silent, NULL)), 0);
     group("who says nothing");
