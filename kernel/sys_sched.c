@@ -120,14 +120,20 @@ static bool is_realtime(int policy)
     return policy == SCHED_FIFO || policy == SCHED_RR || policy == SCHED_DEADLINE;
 }
 
-// What needs CAP_SYS_NICE. SCHED_IDLE is less than any nice value: to leave it is to rise.
+// The nice value that a change of t to policy gives it; SCHED_IDLE has none, and leaves it alone.
+static int nice_after(const struct task_ext *t, const struct policy_change *c, int policy)
+{
+    return c->nice == KEEP_NICE || policy == SCHED_IDLE ? t->nice : c->nice;
+}
+
+// What does not need CAP_SYS_NICE. SCHED_IDLE is less than any nice value: to leave it is to rise.
 static bool change_is_free_locked(const struct task_ext *t, const struct policy_change *c,
                                   int policy)
 {
-    bool rises = c->nice != KEEP_NICE && c->nice < t->nice;
+    int nice = nice_after(t, c, policy);
     bool wakes = t->policy == SCHED_IDLE && policy != SCHED_IDLE;
 
-    return !is_realtime(policy) && !(rises && !task_may_be_nice_locked(t, c->nice)) &&
+    return !is_realtime(policy) && !(nice < t->nice && !task_may_be_nice_locked(t, nice)) &&
            !(wakes && !task_may_be_nice_locked(t, t->nice)) && creds_may_schedule_locked(t->proc) &&
            !(t->reset_on_fork && !c->reset_on_fork && c->policy != KEEP_POLICY);
 }
@@ -146,7 +152,7 @@ static void policy_set_one(struct task_visit *v, struct task_ext *t)
         return; // policy_set says no
     }
     t->policy = (u8)policy;
-    t->nice = (s8)(c->nice == KEEP_NICE ? t->nice : c->nice);
+    t->nice = (s8)nice_after(t, c, policy);
     t->reset_on_fork = c->policy == KEEP_POLICY ? t->reset_on_fork : c->reset_on_fork;
 }
 
@@ -239,13 +245,23 @@ s64 sys_sched_setattr(const u64 *a)
     if (arch_copy_from_user(&attr, (const void *)a[1], size)) {
         return -EFAULT;
     }
-    if ((s32)attr.policy < 0) {
+    if ((s32)attr.policy < 0 || (attr.flags & ~SCHED_FLAG_ALL)) {
         return -EINVAL;
+    }
+    if (attr.flags & SCHED_FLAG_UTIL_CLAMP) { // no processor here is slowed down
+        return -EOPNOTSUPP;
     }
     struct policy_change c = {.policy = (int)attr.policy,
                               .nice = min(max(attr.nice, NICE_MIN), NICE_MAX),
                               .priority = attr.priority,
                               .reset_on_fork = attr.flags & SCHED_FLAG_RESET_ON_FORK};
+    if (attr.flags & (SCHED_FLAG_KEEP_POLICY | SCHED_FLAG_KEEP_PARAMS)) {
+        c.policy = KEEP_POLICY; // on Linux, too, it stays with its parameters
+    }
+    if (attr.flags & SCHED_FLAG_KEEP_PARAMS) {
+        c.nice = KEEP_NICE;
+        c.priority = 0;
+    }
     return policy_set((s32)a[0], &c);
 }
 

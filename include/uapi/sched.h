@@ -40,7 +40,11 @@ struct uapi_clone_args {
 #define SCHED_DEADLINE 6
 
 #define SCHED_RESET_ON_FORK      0x40000000 // with a policy
-#define SCHED_FLAG_RESET_ON_FORK 1ull       // of sched_setattr
+#define SCHED_FLAG_RESET_ON_FORK 0x01ull    // these of sched_setattr
+#define SCHED_FLAG_KEEP_POLICY   0x08ull
+#define SCHED_FLAG_KEEP_PARAMS   0x10ull
+#define SCHED_FLAG_UTIL_CLAMP    0x60ull
+#define SCHED_FLAG_ALL           0x7full
 
 #define MEMBARRIER_CMD_QUERY                      0
 #define MEMBARRIER_CMD_GLOBAL                     1

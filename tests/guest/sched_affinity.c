@@ -59,6 +59,44 @@ static void policy_of_child(void)
     ok("policy of a child");
 }
 
+struct attr {
+    unsigned size, policy;
+    unsigned long flags;
+    int nice;
+    unsigned priority;
+    unsigned long deadline[3];
+    unsigned util[2];
+};
+
+static long attr_set(unsigned policy, int nice, unsigned long flags)
+{
+    struct attr a = {.size = sizeof(a), .policy = policy, .flags = flags, .nice = nice};
+
+    return syscall(SYS_sched_setattr, 0, &a, 0);
+}
+
+static int attr_is(unsigned policy, int nice, unsigned long flags)
+{
+    struct attr a = {0};
+
+    return syscall(SYS_sched_getattr, 0, &a, sizeof(a), 0) == 0 && a.policy == policy &&
+           a.nice == nice && a.flags == flags;
+}
+
+static void attributes(void)
+{
+    CHECK(attr_set(SCHED_BATCH, 3, 1) == 0 && attr_is(SCHED_BATCH, 3, 1));
+    CHECK(attr_set(SCHED_OTHER, 0, 0x18) == 0 && attr_is(SCHED_BATCH, 3, 1)); // keep all
+    CHECK(attr_set(SCHED_OTHER, 2, 0x08) == 0 && attr_is(SCHED_BATCH, 2, 1));
+    CHECK(attr_set(SCHED_IDLE, 7, 0x11) == 0 && attr_is(SCHED_BATCH, 2, 1)); // parameters
+    CHECK(attr_set(SCHED_IDLE, 7, 0) == 0 && attr_is(SCHED_IDLE, 2, 0));
+    CHECK_ERRNO(attr_set(SCHED_OTHER, 0, 0x80), EINVAL);
+    CHECK_ERRNO(attr_set(SCHED_OTHER, 0, 0x20), EOPNOTSUPP);
+    CHECK_ERRNO(attr_set(77, 0, 0), EINVAL);
+    CHECK(attr_set(SCHED_OTHER, 0, 0) == 0 && attr_is(SCHED_OTHER, 0, 0));
+    ok("attributes");
+}
+
 int main(void)
 {
     unsigned long mask[2] = {0, 0};
@@ -85,6 +123,7 @@ int main(void)
     CHECK(sched_get_priority_max(SCHED_FIFO) == 99);
     ok("policy");
     policy_of_child();
+    attributes();
     CHECK_ERRNO(syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0), EPERM);
     CHECK(syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0);
     CHECK(syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0);
