@@ -29,6 +29,24 @@
 //
 // So mremap holds i_mmap_lock, which truncate walks under; M is not held until T is done, which
 // waits for M.
+//
+// Not flushed yet (R9). munmap has cleared an entry and is about to shoot down the translation that
+// T has:
+//
+//     M                                           T
+//     munmap: entry = none; held before the
+//     shootdown                                   truncates the file: the entry is empty, but
+//                                                 munmap is not done: shoots down itself
+//                                                 reads: no page
+//
+// Found before clear_refs. A read fault has found a VMA that lets it map pages of a shared file
+// writable, and clear_refs wants to hear of each store from now on:
+//
+//     S                                           C
+//     read fault: VMA soft-dirty; held            clear_refs: another VMA in its place, the old one
+//                                                 dead; the entry is empty
+//     goes on: the VMA is dead, starts again
+//     stores: faults, and leaves its mark
 
 #include <k/errno.h>
 #include <k/string.h>
@@ -105,15 +123,27 @@ static void map_begin(u64 round)
     hold_map(PLACE, PAGE_SIZE, MAP_PRIVATE, &file.file);
 }
 
-static void copy_begin(u64 round)
+static void read_in(void)
 {
     struct page *page;
-    map_begin(round);
     int err = mapping_read_page(&file.inode.mapping, 0, &page);
     if (err) {
         wrong_hold("the file cannot be read", (u64)err);
     }
     page_put(page);
+}
+
+static void copy_begin(u64 round)
+{
+    map_begin(round);
+    read_in();
+}
+
+static void shared_begin(u64 round)
+{
+    map_begin(round);
+    hold_map(PLACE, PAGE_SIZE, MAP_SHARED, &file.file);
+    read_in();
 }
 
 const struct schedule hold_copy = {.name = "copied from a page that has gone",
@@ -216,3 +246,88 @@ const struct schedule hold_move = {.name = "moved past truncate",
                                    .nr_parts = 2,
                                    .part = {mover, remover},
                                    .end = move_end};
+
+// ---- Not flushed yet ----------------------------------------------------------------------------
+
+enum { TRANSLATED = 1, CLEARED, READ };
+
+static void hold_flusher(const char *where)
+{
+    if (stage() < CLEARED && strcmp(where, "flush") == 0) {
+        stage_set(CLEARED);
+        stage_hold(READ);
+    }
+}
+
+static void flusher(u64 round)
+{
+    (void)round;
+    stage_wait(TRANSLATED);
+    soft_cpu->at_point = hold_flusher;
+    hold_unmap(PLACE, PAGE_SIZE);
+    soft_cpu->at_point = NULL;
+}
+
+static void settler(u64 round)
+{
+    u64 value;
+    (void)round;
+    hold_load(PLACE);
+    stage_set(TRANSLATED);
+    stage_wait(CLEARED);
+    test_file_resize(&file, 0);
+    if (!soft_load(PLACE, &value)) {
+        wrong_hold("a page that was truncated is read", value);
+    }
+    stage_set(READ);
+}
+
+const struct schedule hold_flush = {.name = "not flushed yet",
+                                    .under_mmap_lock = true,
+                                    .begin = shared_begin,
+                                    .nr_parts = 2,
+                                    .part = {flusher, settler},
+                                    .end = map_end};
+
+// ---- Found before clear_refs --------------------------------------------------------------------
+
+enum { FOUND = 1, FORGOTTEN };
+
+static void hold_finder(const char *where)
+{
+    if (stage() < FOUND && strcmp(where, "fault lock") == 0) {
+        stage_set(FOUND);
+        stage_wait(FORGOTTEN);
+    }
+}
+
+static void finder(u64 round)
+{
+    u64 map = 0;
+    soft_cpu->at_point = hold_finder;
+    hold_load(PLACE);
+    soft_cpu->at_point = NULL;
+    hold_store(PLACE, round);
+    int err = mm_pagemap(hold_mm, PLACE, &map, 1);
+    if (err || !(map & PAGEMAP_SOFT_DIRTY)) {
+        wrong_hold("a store after clear_refs went unseen", map);
+    }
+}
+
+static void clearer(u64 round)
+{
+    (void)round;
+    stage_wait(FOUND);
+    int err = mm_clear_refs(hold_mm, MM_CLEAR_SOFT_DIRTY);
+    if (err) {
+        wrong_hold("clear_refs fails", (u64)err);
+    }
+    stage_set(FORGOTTEN);
+}
+
+// mmap_lock keeps clear_refs out while a fault is there.
+const struct schedule hold_clear = {.name = "found before clear_refs",
+                                    .begin = shared_begin,
+                                    .nr_parts = 2,
+                                    .part = {finder, clearer},
+                                    .end = map_end};
