@@ -1,4 +1,4 @@
-// Held while tables are looked for that a fault installs: see holds.c.
+// Held while tables or entries are looked for that a fault installs: see holds.c.
 //
 // A table in the store buffer (invariant 2). A fault installs a leaf table and asks then whether
 // its VMA is live. If the slot waits in its store buffer meanwhile both miss each other:
@@ -22,6 +22,16 @@
 // W must not get its table at U before the instant: the child would have Y without X, although X
 // came first. (So the kernel's W waits, and F does not wait for it.) Nor may the phase wait in F's
 // store buffer while it looks.
+//
+// Stored before the zap. A mapping that may be written takes the place of one that may not, whose
+// entries are still to be cleared:
+//
+//     M                                           S
+//     mmap(MAP_FIXED): new VMA; held              store: the old VMA would not have let it, so it
+//                                                 is a store to the new memory
+//     clears all entries; returns
+//
+// The store must not be lost. (The new VMA is PENDING, and S waits for M.)
 
 #include <k/errno.h>
 #include <k/string.h>
@@ -153,3 +163,59 @@ const struct schedule hold_close = {.name = "a table that fork did not close",
                                     .nr_parts = 2,
                                     .part = {closer, storer},
                                     .end = close_end};
+
+// ---- Stored before the zap ----------------------------------------------------------------------
+
+enum { PUBLISHED = 1, FILLED, MAPPED };
+
+static void hold_mapper(const char *where)
+{
+    if (stage() < PUBLISHED && strcmp(where, "retired") == 0) {
+        stage_set(PUBLISHED);
+        stage_hold(FILLED);
+    }
+}
+
+static void mapper(u64 round)
+{
+    (void)round;
+    soft_cpu->at_point = hold_mapper;
+    hold_map(PLACE_T, PAGE_SIZE, ANON, NULL);
+    soft_cpu->at_point = NULL;
+    stage_wait(FILLED); // S may have waited for us
+    stage_set(MAPPED);
+}
+
+static void filler(u64 round)
+{
+    stage_wait(PUBLISHED);
+    hold_store(PLACE_T, round);
+    stage_set(FILLED);
+    stage_wait(MAPPED);
+    u64 value = hold_load(PLACE_T);
+    if (value != round) {
+        wrong_hold("a store to what was just mapped is lost", value);
+    }
+}
+
+static void replace_begin(u64 round)
+{
+    (void)round;
+    hold_map(PLACE_T, PAGE_SIZE, ANON, NULL);
+    int err = mm_mprotect(hold_mm, PLACE_T, PAGE_SIZE, PROT_READ);
+    if (err) {
+        wrong_hold("mprotect fails", (u64)err);
+    }
+}
+
+static void replace_end(void)
+{
+    hold_unmap(PLACE_T, PAGE_SIZE);
+}
+
+// mmap_lock keeps faults out while mmap is there.
+const struct schedule hold_replace = {.name = "stored before the zap",
+                                      .begin = replace_begin,
+                                      .nr_parts = 2,
+                                      .part = {mapper, filler},
+                                      .end = replace_end};

@@ -95,8 +95,8 @@ u64 hold_load(vaddr_t at)
 // ---- All CPUs -----------------------------------------------------------------------------------
 
 static const struct schedule *const schedules[] = {
-    &hold_forks, &hold_lazy,  &hold_loaded, &hold_copy,  &hold_park,
-    &hold_move,  &hold_flush, &hold_clear,  &hold_table, &hold_close};
+    &hold_forks, &hold_lazy,  &hold_loaded, &hold_copy,  &hold_park,   &hold_move,
+    &hold_flush, &hold_clear, &hold_table,  &hold_close, &hold_replace};
 
 static void run_schedule(unsigned me, const struct schedule *s)
 {

@@ -19,7 +19,7 @@ struct schedule {
 
 extern struct mm *hold_mm;
 extern const struct schedule hold_forks, hold_lazy, hold_loaded, hold_copy, hold_park, hold_move,
-    hold_flush, hold_clear, hold_table, hold_close;
+    hold_flush, hold_clear, hold_table, hold_close, hold_replace;
 
 noreturn_fn void wrong_hold(const char *what, u64 value);
 
