@@ -457,7 +457,9 @@ static void test_race(void)
             snprintf(name, sizeof(name), "r%d", k);
             wd[k] = inotify_add_watch(n, k == 4 ? "." : name, IN_ALL_EVENTS);
         }
-        sched_yield();
+        if (i % 8 == 0) {
+            sched_yield(); // on one CPU to four threads, for 10 ms each
+        }
         while (read(n, buf, sizeof(buf)) > 0 && i % 2) {
         }
         for (int k = i % 3; k < 5; k++) {
