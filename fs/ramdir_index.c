@@ -33,24 +33,8 @@
 #include <sched.h>
 #include "ramdir_priv.h"
 
-static u64 hash_salt; // [I] after boot
-
-static u64 name_hash(const char *name)
-{
-    u64 h = hash_salt;
-    for (; *name; name++) {
-        h = (h ^ (u8)*name) * 0x9e3779b97f4a7c15ull;
-        h ^= h >> 29;
-    }
-    return h;
-}
-
 void ramdir_index_init(struct ramdir *d)
 {
-    if (!hash_salt) { // the root of all, at boot
-        random_bytes(&hash_salt, sizeof(hash_salt));
-        hash_salt |= 1;
-    }
     d->buckets = d->few;
     d->nr_buckets = BUCKETS_FEW;
     d->last_cookie = RAMDIR_COOKIE_END;
@@ -66,9 +50,9 @@ void ramdir_index_free(struct ramdir *d)
 
 struct entry *entry_new(const char *name)
 {
-    u64 hash = name_hash(name);
-    unsigned height = 1 + (unsigned)__builtin_ctzll(hash | 1ull << 2 * (ENTRY_HEIGHT_MAX - 1)) / 2;
     size_t n = strlen(name) + 1;
+    u64 hash = name_hash(name, n);
+    unsigned height = 1 + (unsigned)__builtin_ctzll(hash | 1ull << 2 * (ENTRY_HEIGHT_MAX - 1)) / 2;
     struct entry *e = kmalloc(sizeof(*e) + height * sizeof(e->next[0]) + n, GFP_KERNEL);
     if (e) {
         e->hash = hash;
@@ -95,7 +79,7 @@ static void entry_chain(struct ramdir *d, struct entry *e)
 
 struct entry *entry_find(struct ramdir *d, const char *name)
 {
-    u64 hash = name_hash(name);
+    u64 hash = name_hash(name, strlen(name) + 1);
     struct entry *e = *entry_bucket(d, hash);
     while (e && (e->hash != hash || strcmp(entry_name(e), name) != 0)) {
         e = e->chain;

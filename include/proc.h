@@ -408,6 +408,9 @@ void futex_init(void);
 
 // Cryptographic random bytes (kernel/random.c). Any thread context.
 void random_bytes(void *buf, size_t n);
+// The same for the same n bytes until the next boot, and nobody outside can tell which: for tables
+// of names that programs choose. Any thread context.
+u64 name_hash(const void *name, size_t n);
 void random_init(void);
 
 // The clocks of uapi/time.h: -EINVAL for one we lack.

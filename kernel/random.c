@@ -151,3 +151,20 @@ void random_bytes(void *buf, size_t n)
     memset(block, 0, sizeof(block));
     compiler_barrier();
 }
+
+u64 name_hash(const void *name, size_t n)
+{
+    static _Atomic u64 salt; // not 0 from the first use on
+    u64 h = load_relaxed(&salt), old = 0;
+
+    if (!h) {
+        random_bytes(&h, sizeof(h));
+        h |= 1;
+        h = atomic_compare_exchange_strong(&salt, &old, h) ? h : old; // pairs with itself
+    }
+    for (const u8 *p = name; n > 0; n--) {
+        h = (h ^ *p++) * 0x9e3779b97f4a7c15ull;
+        h ^= h >> 29;
+    }
+    return h;
+}

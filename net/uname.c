@@ -35,28 +35,6 @@ void uname_put(struct uname *n)
     }
 }
 
-static u64 hash_salt(void)
-{
-    static _Atomic u64 salt;
-    u64 mine = load_relaxed(&salt), old = 0;
-    if (!mine) {
-        random_bytes(&mine, sizeof(mine));
-        mine |= 1;
-        mine = atomic_compare_exchange_strong(&salt, &old, mine) ? mine : old;
-    }
-    return mine;
-}
-
-static u64 name_hash(const struct uname *n)
-{
-    u64 h = hash_salt();
-    for (u32 i = 0; i < n->len; i++) {
-        h = (h ^ (u8)n->path[i]) * 0x9e3779b97f4a7c15ull;
-        h ^= h >> 29;
-    }
-    return h;
-}
-
 static struct uname *uname_new(const char *path, u32 len, bool is_abstract)
 {
     struct uname *n = kzalloc(sizeof(*n) + 1, GFP_KERNEL); // a NUL behind the longest path
@@ -65,7 +43,7 @@ static struct uname *uname_new(const char *path, u32 len, bool is_abstract)
         n->len = len;
         n->abstract = is_abstract;
         memcpy(n->path, path, len);
-        n->hash = is_abstract ? name_hash(n) : 0;
+        n->hash = is_abstract ? name_hash(n->path, n->len) : 0;
     }
     return n;
 }
