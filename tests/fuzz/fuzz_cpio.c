@@ -96,6 +96,11 @@ void inode_put(struct inode *i)
     }
 }
 
+void tmpfs_count(struct inode *i)
+{
+    sink ^= (unsigned char)i->mode; // ASan sees whether it is still there
+}
+
 ssize_t mapping_write_kernel(struct mapping *m, u64 pos, const void *buf, size_t n)
 {
     (void)m, (void)pos;

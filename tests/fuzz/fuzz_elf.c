@@ -74,6 +74,12 @@ int exec_open(const char *path, struct file **out)
     return 0;
 }
 
+int inode_permission(const struct inode *i, unsigned may)
+{
+    (void)i, (void)may;
+    return 0;
+}
+
 void program_put(struct file *f)
 {
     must(f->mapping == program_mapping);
