@@ -1,5 +1,6 @@
 # Host tests on the soft machine (tests/host/soft/soft.h), each built twice: in $(OUT)/soft by gcc
-# with ASan and UBSan, in $(OUT)/soft-tsan by clang with ThreadSanitizer. Part of the Makefile.
+# with ASan and UBSan, in $(OUT)/soft-tsan by clang with ThreadSanitizer. The first of them also the
+# other way round, in $(OUT)/soft-clang and soft-gcc-tsan. Part of the Makefile.
 #
 #     test_fault        the fault path, over an oracle of RCU
 #     test_fault_rcu    the same over kernel/rcu.c
@@ -23,12 +24,16 @@ SOFT_SRC_test_rcu := $(SOFT_MM) $(SOFT_MACHINE) $(SOFT_REAL) tests/host/soft/tes
 SOFT_CPPFLAGS := -Itests/host/soft/include -Itests/host/soft -Iinclude -Itests/host/shim \
         -DCONFIG_DEBUG=1 -DCONFIG_RCU_CHECK=0
 SOFT_CFLAGS := -std=gnu17 -O1 -g $(WARN) -fno-omit-frame-pointer
-SOFT_CC_soft := $(CC) -fsanitize=address,undefined -fno-sanitize-recover=all \
-        -DSOFT_ASAN=1 -DCONFIG_KASAN=1
-SOFT_CC_soft-tsan := clang -fsanitize=thread -DSOFT_TSAN=1
-SOFT_BUILDS := soft soft-tsan
+SOFT_ASAN := -fsanitize=address,undefined -fno-sanitize-recover=all -DSOFT_ASAN=1 -DCONFIG_KASAN=1
+SOFT_TSAN := -fsanitize=thread -DSOFT_TSAN=1
+SOFT_CC_soft := $(CC) $(SOFT_ASAN)
+SOFT_CC_soft-tsan := clang $(SOFT_TSAN)
+SOFT_CC_soft-clang := clang $(SOFT_ASAN)
+SOFT_CC_soft-gcc-tsan := $(CC) $(SOFT_TSAN) -Wno-tsan
+SOFT_BUILDS := soft soft-tsan soft-clang soft-gcc-tsan
 SOFT_TESTS := test_fault test_fault_rcu test_rcu
-SOFT_PROGS := $(foreach build,$(SOFT_BUILDS),$(SOFT_TESTS:%=$(OUT)/$(build)/%))
+SOFT_PROGS := $(foreach build,soft soft-tsan,$(SOFT_TESTS:%=$(OUT)/$(build)/%)) \
+        $(OUT)/soft-clang/test_fault $(OUT)/soft-gcc-tsan/test_fault
 
 # $(1): the build's name. NAME.flags and NAME.objects are for tests/host/twins/run.
 define soft_build
@@ -53,4 +58,4 @@ endef
 $(foreach build,$(SOFT_BUILDS),$(eval $(call soft_build,$(build))))
 $(foreach build,$(SOFT_BUILDS),$(foreach test,$(SOFT_TESTS),$(eval $(call soft_test,$(build),$(test)))))
 
--include $(shell test -d $(OBJ)/soft && find $(OBJ)/soft $(OBJ)/soft-tsan -name '*.d')
+-include $(shell test -d $(OBJ)/soft-gcc-tsan && find $(SOFT_BUILDS:%=$(OBJ)/%) -name '*.d')
