@@ -169,6 +169,8 @@ static bool process_look_turn(struct process *p)
     u64 now = clock_ns(), from = load_relaxed(&p->cpu_look_ns);
     u64 next = now + LOOK_EVERY_NS * data_race(p->nr_threads);
 
+    // Pairs with itself on other CPUs: of those that see the turn one has it. What it then looks at
+    // is under p->lock.
     return now >= from && atomic_compare_exchange_strong(&p->cpu_look_ns, &from, next);
 }
 
