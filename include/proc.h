@@ -78,7 +78,9 @@ struct sighand {
     struct sigaction_k action[NR_SIGNALS]; // [A]
 };
 
-// Who the process is. fsuid and fsgid are who asks for files: fs/perm.c.
+// Who the process is. fsuid and fsgid are who asks for files: fs/perm.c. A part of the process, so
+// that who reads it without the lock may find numbers that do not belong together, but never memory
+// that is gone. Only `groups` may go: it is counted before the lock is dropped.
 struct creds {
     u32 uid, euid, suid, fsuid;
     u32 gid, egid, sgid, fsgid;
@@ -204,8 +206,9 @@ static inline struct process *current_process(void)
     return current_thread()->proc;
 }
 
-// Has the caller this capability in force? capabilities(7). A look at a word that the process
-// itself changes; kernel threads may do everything.
+// Has the caller this capability in force? capabilities(7). A look at a word that other threads of
+// the process may be changing, so that it can be asked under any lock; kernel threads may do
+// everything.
 #define CAP_CHOWN           0
 #define CAP_DAC_OVERRIDE    1
 #define CAP_DAC_READ_SEARCH 2
@@ -231,7 +234,7 @@ static inline struct process *current_process(void)
 static inline bool current_has_cap(unsigned cap)
 {
     const struct process *p = current_process();
-    return !p || (p->cred.cap_effective >> cap & 1);
+    return !p || (data_race(p->cred.cap_effective) >> cap & 1);
 }
 
 // Of the current process; of a kernel thread: root's, which may do everything. The groups are not

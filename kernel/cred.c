@@ -249,7 +249,7 @@ int creds_may_signal(struct process *p, int sig)
 
 bool creds_own_locked(struct process *p)
 {
-    u32 me = current_process()->cred.euid;
+    u32 me = data_race(current_process()->cred.euid); // a look: p is locked, so we cannot be
 
     spin_assert_held(&p->lock);
     return p->cred.uid == me || p->cred.euid == me || current_has_cap(CAP_SYS_NICE);
@@ -259,8 +259,9 @@ bool creds_own_locked(struct process *p)
 bool creds_reach_locked(struct process *p)
 {
     spin_assert_held(&p->lock);
-    return !(p->cred.cap_permitted & ~current_process()->cred.cap_permitted) ||
-           current_has_cap(CAP_SYS_NICE);
+    u64 me = data_race(current_process()->cred.cap_permitted); // the same
+
+    return !(p->cred.cap_permitted & ~me) || current_has_cap(CAP_SYS_NICE);
 }
 
 bool creds_may_schedule_locked(struct process *p)

@@ -52,7 +52,7 @@ static void child_info(struct process *p, int code, struct ksiginfo *info)
     *info = (struct ksiginfo){.signo = SIGCHLD,
                               .code = code,
                               .pid = p->pid,
-                              .uid = p->cred.uid,
+                              .uid = data_race(p->cred.uid), // a look
                               .utime = (s64)(user_ns / tick_ns),
                               .stime = (s64)(kernel_ns / tick_ns)};
     switch (code) {

@@ -233,7 +233,7 @@ unsigned task_count(void)
 
 u64 process_rlimit(unsigned which)
 {
-    return current_process()->rlimit[which].cur;
+    return data_race(current_process()->rlimit[which].cur); // prlimit may be changing it
 }
 
 u64 process_runtime_ns(struct process *p)

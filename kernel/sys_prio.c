@@ -56,7 +56,7 @@ static s64 visit_all(struct task_visit *v, enum whose whose, s32 who)
         return v->result;
     }
     if (!who) {
-        who = whose == WHOSE_PGRP ? self->pgid : (s32)self->cred.uid;
+        who = whose == WHOSE_PGRP ? self->pgid : (s32)creds_now().uid;
     }
     for (s32 pid = 0; (pid = process_next_pid(pid)) != 0;) {
         struct process *p = process_get_by_pid(pid);
@@ -124,7 +124,9 @@ static void ioprio_set_one(struct task_visit *v, struct task_ext *t)
     const struct creds *me = &current_process()->cred;
     u32 uid = t->proc->cred.uid;
 
-    bool own = uid == me->euid || uid == me->uid || current_has_cap(CAP_SYS_NICE);
+    // Looks, as t's process is locked and ours cannot be, too.
+    bool own = uid == data_race(me->euid) || uid == data_race(me->uid);
+    own = own || current_has_cap(CAP_SYS_NICE);
     if (!own || !creds_reach_locked(t->proc)) {
         v->result = -EPERM;
     } else {

@@ -17,9 +17,8 @@
 
 static struct ksiginfo info_of_caller(int sig, int code)
 {
-    const struct process *p = current_process();
-
-    return (struct ksiginfo){.signo = sig, .code = code, .pid = p->pid, .uid = p->cred.uid};
+    return (struct ksiginfo){
+        .signo = sig, .code = code, .pid = current_process()->pid, .uid = creds_now().uid};
 }
 
 // The next process kill(-pgid) means; pgid 0 (that is, kill(-1)): all but process 1 and the caller.

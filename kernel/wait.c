@@ -123,7 +123,7 @@ static int wait_look_locked(const struct wait_request *rq, struct wait_news *n,
             continue;
         }
         r = 0;
-        *n = (struct wait_news){.pid = c->pid, .uid = c->cred.uid};
+        *n = (struct wait_news){.pid = c->pid, .uid = data_race(c->cred.uid)}; // a look
         if (c->zombie && (rq->options & WEXITED)) {
             news_zombie_locked(c, n);
             news_usage_locked(c, n);

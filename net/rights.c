@@ -58,7 +58,7 @@ struct flight_user {
     u64 nr;           // [G] files; at 0 it goes
 };
 
-// The current user's, made if need be; NULL: no memory.
+// That of uid, made if need be; NULL: no memory.
 static struct flight_user *flight_user_locked(u32 uid)
 {
     struct flight_user *u;
@@ -91,9 +91,10 @@ static int flight_enter(struct rights *r)
 {
     bool free = current_has_cap(CAP_SYS_RESOURCE) || current_has_cap(CAP_SYS_ADMIN);
     u64 limit = process_rlimit(RLIMIT_NOFILE);
+    u32 uid = creds_now().uid;
     int err = 0;
     rights_lock();
-    struct flight_user *u = flight_user_locked(current_process()->cred.uid);
+    struct flight_user *u = flight_user_locked(uid);
     if (!u) {
         err = -ENOMEM;
     } else if (u->nr > limit && !free) {

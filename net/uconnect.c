@@ -21,6 +21,7 @@ int usock_pair(struct usock *a, struct usock *b)
 
 int usock_listen(struct usock *s, int backlog)
 {
+    struct uapi_ucred me = ucred_now();
     int err = 0;
     if (s->type == SOCK_DGRAM) {
         return -EOPNOTSUPP;
@@ -31,7 +32,7 @@ int usock_listen(struct usock *s, int backlog)
     } else {
         s->state = USOCK_LISTEN;
         s->backlog = min((unsigned)backlog, (unsigned)SOMAXCONN);
-        s->cred = ucred_now();
+        s->cred = me;
     }
     spin_unlock(&s->lock);
     waitq_wake_all(&s->wr_wait); // who waits for room among the embryos
@@ -49,6 +50,7 @@ static bool listener_has_room(struct usock *to)
 // s connects through the embryo e. 0, -EAGAIN: no room; others.
 static int connect_try(struct usock *s, struct usock *to, struct usock *e)
 {
+    struct uapi_ucred me = ucred_now();
     int err = 0;
     usock_lock_two(s, to);
     if (s->state != USOCK_FREE) {
@@ -60,7 +62,7 @@ static int connect_try(struct usock *s, struct usock *to, struct usock *e)
     } else {
         e->name = uname_get(to->name);
         e->cred = to->cred;
-        e->peer_cred = s->cred = ucred_now();
+        e->peer_cred = s->cred = me;
         s->peer_cred = to->cred;
         store_relaxed(&e->passcred, load_relaxed(&to->passcred));
         connect_locked(s, e);

@@ -115,8 +115,8 @@ bool usock_has_room_locked(const struct usock *s, size_t n, size_t sndbuf)
 
 struct uapi_ucred ucred_now(void)
 {
-    struct process *p = current_process();
-    return (struct uapi_ucred){.pid = p->pid, .uid = p->cred.euid, .gid = p->cred.egid};
+    struct creds c = creds_now();
+    return (struct uapi_ucred){.pid = current_process()->pid, .uid = c.euid, .gid = c.egid};
 }
 
 struct uapi_ucred ucred_sender(void)

@@ -102,6 +102,7 @@ int usock_install(struct usock *s, u32 flags);
 int usock_file(struct usock *s, u32 flags, struct file **out);
 void usock_abandon(struct usock *s); // the file is gone, or there never was one
 int usock_shutdown(struct usock *s, int how);
+// Who calls; no socket is locked.
 struct uapi_ucred ucred_now(void);    // as it acts: of who connects and listens
 struct uapi_ucred ucred_sender(void); // as its real user: of a message
 extern const struct file_ops usock_fops;

@@ -1,10 +1,14 @@
 // TEST: smp=2 scheme=rcu linux=same
 // SCM_CREDENTIALS: who may say that a message is whose. A line has for each user the errno of each
 // claim; what is allowed arrives as it was said. And who says nothing is its real user, while who
-// connects is its effective one. And the options that are not for everybody.
+// connects is its effective one, also while another thread changes it. And the options that are not
+// for everybody.
 #define _GNU_SOURCE
 #include "perm_test.h"
+#include <pthread.h>
+#include <stddef.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 
 static struct who users[] = {
     {"root", 0, 0, 0, 0, -1, ALL_CAPS},
@@ -130,6 +134,70 @@ static int silent(void *arg)
     return 0;
 }
 
+static atomic_int stop;
+
+// Root's numbers and others, back and forth, but never user 1001 with group 0. By the calls
+// themselves, which on Linux are about this thread only.
+static void *changer(void *arg)
+{
+    while (!stop) {
+        CHECK_EQ(syscall(SYS_setresgid, -1, 1001, -1), 0);
+        CHECK_EQ(syscall(SYS_setresuid, 1000, 1001, -1), 0);
+        CHECK_EQ(syscall(SYS_setresuid, 0, 0, -1), 0);
+        CHECK_EQ(syscall(SYS_setresgid, -1, 0, -1), 0);
+    }
+    return arg;
+}
+
+static int peer_possible(int s)
+{
+    struct ucred u;
+    socklen_t n = sizeof(u);
+    CHECK_EQ(getsockopt(s, SOL_SOCKET, SO_PEERCRED, &u, &n), 0);
+    return u.uid == 0 || (u.uid == 1001 && u.gid == 1001);
+}
+
+// A file in a message is charged to the user.
+static void send_file(int *pair)
+{
+    union control c = {.h = {CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS}};
+    struct iovec v = {(char[1]){'x'}, 1};
+    struct msghdr m = {.msg_iov = &v,
+                       .msg_iovlen = 1,
+                       .msg_control = &c,
+                       .msg_controllen = CMSG_SPACE(sizeof(int))};
+    memcpy(CMSG_DATA(&c.h), &pair[0], sizeof(int));
+    CHECK_EQ(sendmsg(pair[0], &m, 0), 1);
+}
+
+static void while_changing(void)
+{
+    struct sockaddr_un name = {.sun_family = AF_UNIX, .sun_path = "\0changing"};
+    socklen_t len = offsetof(struct sockaddr_un, sun_path) + 9;
+    int pair[2], l = socket(AF_UNIX, SOCK_STREAM, 0), wrong = 0;
+    pthread_t t;
+    MUST(bind(l, (void *)&name, len) == 0);
+    MUST(pthread_create(&t, NULL, changer, NULL) == 0);
+    for (int i = 0; i < 300; i++) {
+        MUST(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
+        wrong += !peer_possible(pair[0]);
+        send_file(pair);
+        close(pair[0]);
+        close(pair[1]);
+        int s = socket(AF_UNIX, SOCK_STREAM, 0);
+        MUST(listen(l, 1) == 0 && connect(s, (void *)&name, len) == 0);
+        int a = accept(l, NULL, NULL);
+        wrong += !peer_possible(s) || !peer_possible(a);
+        close(a);
+        close(s);
+    }
+    stop = 1;
+    pthread_join(t, NULL);
+    close(l);
+    CHECK_EQ(wrong, 0);
+    group("who changes meanwhile");
+}
+
 int main(void)
 {
     for (unsigned i = 0; i < sizeof(users) / sizeof(users[0]); i++) {
@@ -141,5 +209,6 @@ int main(void)
     fflush(stdout);
     CHECK_EQ(child_wait(child_run(silent, NULL)), 0);
     group("who says nothing");
+    while_changing();
     return finish();
 }
