@@ -15,7 +15,8 @@
 //
 // It is right because the picture stands still: messages get and lose files under rights_mutex,
 // and a candidate's file gets no new reference but out of a message. (A file loses references at
-// any time; then it is found next time.)
+// any time; then it is found next time.) A socket lists what came with files for itself, under that
+// mutex: its queue, which is under a spinlock, may have thousands of messages without.
 //
 // The collector looks at all sockets in flight, so it must not run for each event: a chain of ten
 // thousand sockets, each in a message to the next, is let go of one by one. It runs when a socket's
@@ -177,22 +178,28 @@ static struct usock *file_usock(const struct file *f)
     return f->ops == &usock_fops ? f->private : NULL;
 }
 
-void rights_sent_locked(struct rights *r)
+void rights_sent_locked(struct usock *s, struct umsg *m, struct rights *r)
 {
     mutex_assert_held(&rights_mutex);
-    for (unsigned i = 0; r && i < r->nr; i++) {
-        struct usock *s = file_usock(r->file[i]);
-        if (s && s->inflight++ == 0) {
-            list_add_tail(&inflight, &s->flight_link);
+    r->msg = m;
+    list_add_tail(&s->rights, &r->link);
+    for (unsigned i = 0; i < r->nr; i++) {
+        struct usock *t = file_usock(r->file[i]);
+        if (t && t->inflight++ == 0) {
+            list_add_tail(&inflight, &t->flight_link);
             fetch_add_relaxed(&nr_inflight, 1);
         }
     }
 }
 
-void rights_taken_locked(struct rights *r)
+// No more: neither in its message nor in a list.
+static void rights_taken_locked(struct rights *r)
 {
     mutex_assert_held(&rights_mutex);
-    for (unsigned i = 0; r && i < r->nr; i++) {
+    r->msg->rights = NULL;
+    r->msg = NULL;
+    list_del(&r->link);
+    for (unsigned i = 0; i < r->nr; i++) {
         struct usock *s = file_usock(r->file[i]);
         if (s && --s->inflight == 0) {
             list_del(&s->flight_link);
@@ -212,7 +219,6 @@ struct rights *umsg_take_rights(struct umsg *m, bool peek)
         }
         r = copy;
     } else if (r) {
-        m->rights = NULL;
         rights_taken_locked(r);
     }
     rights_unlock();
@@ -221,18 +227,19 @@ struct rights *umsg_take_rights(struct umsg *m, bool peek)
 
 // ---- The collector ------------------------------------------------------------------------------
 
-// Locked: call fn for each candidate in the messages of s.
-static void queue_each_locked(struct usock *s, void (*fn)(struct usock *, struct list *),
-                              struct list *arg)
+// Call fn for each candidate in the messages of s.
+static void rights_each(struct usock *s, void (*fn)(struct usock *, struct list *),
+                        struct list *arg)
 {
-    struct umsg *m;
-    list_for_each_entry (m, &s->queue, link) {
-        for (unsigned i = 0; m->rights && i < m->rights->nr; i++) {
-            struct usock *t = file_usock(m->rights->file[i]);
+    struct rights *r;
+    list_for_each_entry (r, &s->rights, link) {
+        for (unsigned i = 0; i < r->nr; i++) {
+            struct usock *t = file_usock(r->file[i]);
             if (t && t->candidate) {
                 fn(t, arg);
             }
         }
+        cond_resched();
     }
 }
 
@@ -254,13 +261,9 @@ static struct usock *embryo_next(struct usock *s, struct usock *e)
 // The same for s, which is or was a candidate, and for its embryos.
 static void queue_each(struct usock *s, void (*fn)(struct usock *, struct list *), struct list *arg)
 {
-    spin_lock(&s->lock);
-    queue_each_locked(s, fn, arg);
-    spin_unlock(&s->lock);
+    rights_each(s, fn, arg);
     for (struct usock *e = embryo_next(s, NULL); e; e = embryo_next(s, e)) {
-        spin_lock(&e->lock);
-        queue_each_locked(e, fn, arg);
-        spin_unlock(&e->lock);
+        rights_each(e, fn, arg);
         cond_resched();
     }
 }
@@ -278,36 +281,25 @@ static void seen_reachable(struct usock *t, struct list *work)
     list_add_tail(work, &t->flight_link);
 }
 
-static void queue_strip(struct usock *s, struct list *dead)
-{
-    struct umsg *m;
-    spin_lock(&s->lock);
-    list_for_each_entry (m, &s->queue, link) {
-        if (m->rights) {
-            list_add_tail(dead, &m->rights->link);
-            m->rights = NULL;
-        }
-    }
-    spin_unlock(&s->lock);
-}
-
 // Garbage loses the files in its messages.
 static void usock_strip(struct usock *s, struct list *dead)
 {
-    queue_strip(s, dead);
+    list_splice_tail(dead, &s->rights);
     for (struct usock *e = embryo_next(s, NULL); e; e = embryo_next(s, e)) {
-        queue_strip(e, dead);
+        list_splice_tail(dead, &e->rights);
         cond_resched();
     }
 }
 
 static void collect_locked(struct list *dead)
 {
-    struct list cands, work, done;
+    struct list cands, work, done, stripped;
     struct usock *s, *tmp;
+    struct rights *r, *r_tmp;
     list_init(&cands);
     list_init(&work);
     list_init(&done);
+    list_init(&stripped);
     list_for_each_entry_safe (s, tmp, &inflight, flight_link) {
         s->outside = s->inflight;
         s->candidate = (unsigned)load_relaxed(&s->file->ref) == s->inflight;
@@ -323,6 +315,7 @@ static void collect_locked(struct list *dead)
         if (s->outside) {
             seen_reachable(s, &work);
         }
+        cond_resched();
     }
     while ((s = list_first(&work, struct usock, flight_link)) != NULL) {
         queue_each(s, seen_reachable, &work);
@@ -332,14 +325,15 @@ static void collect_locked(struct list *dead)
     }
     list_for_each_entry (s, &cands, flight_link) {
         s->candidate = false;
-        usock_strip(s, dead);
+        usock_strip(s, &stripped);
         cond_resched();
     }
     list_splice_tail(&inflight, &done);
     list_splice_tail(&inflight, &cands);
-    struct rights *r;
-    list_for_each_entry (r, dead, link) {
+    list_for_each_entry_safe (r, r_tmp, &stripped, link) {
         rights_taken_locked(r); // the files are still counted: nobody goes here
+        list_add_tail(dead, &r->link);
+        cond_resched();
     }
 }
 

@@ -87,7 +87,7 @@ static int send_try(struct usock *s, struct usock *to, struct umsg *m, struct se
     spin_unlock(&to->lock);
     if (r) {
         if (!err) {
-            rights_sent_locked(r);
+            rights_sent_locked(to, m, r);
         }
         rights_unlock();
     }

@@ -38,6 +38,7 @@ struct usock *usock_new(int type)
     }
     store_relaxed(&s->ref, 1);
     s->type = type;
+    list_init(&s->rights);
     list_init(&s->flight_link);
     spin_init(&s->lock, RANK_SOCK);
     list_init(&s->queue);
@@ -60,7 +61,7 @@ void usock_put(struct usock *s)
     // too, holds none any more.
     while (s && atomic_fetch_sub(&s->ref, 1) == 1) { // earlier uses happen before the freeing
         struct usock *peer = s->peer;
-        assert(list_empty(&s->queue) && list_empty(&s->embryos));
+        assert(list_empty(&s->queue) && list_empty(&s->embryos) && list_empty(&s->rights));
         usock_list_remove(s);
         uname_put(s->name);
         kfree(s);

@@ -32,7 +32,8 @@ struct uname { // the address of a socket
 };
 
 struct rights {               // files on their way
-    struct list link;         // the collector's
+    struct list link;         // [G] of usock.rights, or the collector's
+    struct umsg *msg;         // [G] that carries them; NULL: none does
     struct flight_user *user; // [I] who is charged for them; NULL: a copy that MSG_PEEK gave
     unsigned nr;
     struct file *file[]; // counted
@@ -52,6 +53,7 @@ struct usock {
     atomic_int ref;               // its file, its peer, an embryo's listener, names in use
     int type;                     // [I] SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET
     struct file *file;            // [S] not counted; NULL: an embryo
+    struct list rights;           // [G] rights.link: in messages that came
     struct list flight_link;      // [G] sockets in messages
     unsigned inflight;            // [G] messages' references to file
     unsigned outside;             // [G] scratch of the collector
@@ -193,9 +195,8 @@ void rights_put(struct rights *r); // NULL is fine
 // Between these nothing moves into or out of messages.
 void rights_lock(void);
 void rights_unlock(void);
-// r (NULL is fine) is part of a message from here on; no more. Locked.
-void rights_sent_locked(struct rights *r);
-void rights_taken_locked(struct rights *r);
+// r is part of m, which waits at s, from here on. Locked.
+void rights_sent_locked(struct usock *s, struct umsg *m, struct rights *r);
 // The rights of a message, which keeps them if peek. NULL: none, or (peek) no memory.
 struct rights *umsg_take_rights(struct umsg *m, bool peek);
 // A socket's file was closed: let go of what only circles of messages keep, now or soon.

@@ -1,6 +1,7 @@
 // TEST: smp=1,4 scheme=rcu timeout=120
 // A long chain of unix sockets, each in a message to the next: all are let go of when the last
-// descriptor is closed, and so are circles beside it. (Linux refuses chains of more than four.)
+// descriptor is closed, and so are circles beside it, and one in a full queue. (Linux refuses
+// chains of more than four.)
 #define _GNU_SOURCE
 #include "test.h"
 #include <sys/socket.h>
@@ -85,9 +86,44 @@ static void circles(void)
     group("circles");
 }
 
+// Messages without files before and behind the one that a circle hangs on, and one of each kind that
+// is read before.
+static void long_queue(void)
+{
+    int s[2], before = sockets();
+    char control[CMSG_SPACE(sizeof(int))], byte;
+    struct iovec v = {&byte, 1};
+    struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1, .msg_control = control};
+    MUST(socketpair(AF_UNIX, SOCK_STREAM, 0, s) == 0);
+    send_fd(s[0], 0);
+    send_fd(s[0], s[1]);
+    for (int i = 0; i < 2; i++) {
+        m.msg_controllen = sizeof(control);
+        CHECK_EQ(recvmsg(s[1], &m, 0), 1);
+        int fd;
+        memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&m)), sizeof(fd));
+        close(fd);
+    }
+    for (int i = 0; i < 1000; i++) {
+        CHECK_EQ(write(s[0], "x", 1), 1);
+    }
+    send_fd(s[0], s[0]);
+    send_fd(s[0], s[1]);
+    send_fd(s[1], s[0]);
+    while (send(s[0], "x", 1, MSG_DONTWAIT) == 1) {
+    }
+    CHECK_EQ(errno, EAGAIN);
+    close(s[0]);
+    close(s[1]);
+    close(socket(AF_UNIX, SOCK_STREAM, 0)); // closing one is when the others are looked for
+    until(before);
+    group("a circle in a long queue");
+}
+
 int main(void)
 {
     chain();
     circles();
+    long_queue();
     return finish();
 }
