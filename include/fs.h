@@ -172,13 +172,15 @@ static inline struct file *file_get(struct file *f)
 }
 void file_put(struct file *f); // the last put calls release; may sleep
 // The same where sleeping is not allowed (RCU callbacks, under an address space's lock): a last put
-// is done by a kernel thread soon after. file_put_flush waits until none is waiting.
-// fs/file_later.c.
+// is done by a kernel thread soon after. fs/file_later.c.
 void file_put_later(struct file *f);
 // Have that thread call fn, once, when nothing waits to be put any more. It may sleep. There is one
 // fn: the collector of unix sockets.
 void file_put_then(void (*fn)(void));
+// Wait until the files are put that were handed over before.
 void file_put_flush(void);
+// Wait until nothing is handed over any more, be it by one of them; for tests. -EINTR.
+int file_put_settle(void);
 void file_put_later_init(void);
 long file_nr_open(void); // for leak tests
 

@@ -224,14 +224,14 @@ static size_t show_inject(char *buf, size_t size)
 // machine where others work something always does. Reserves come last: callbacks fill them.
 static int store_settle(const char *text)
 {
-    int pass = 0;
+    int pass = 0, err;
     (void)text;
     do {
         rcu_barrier();
-        file_put_flush();
-    } while (rcu_nr_waiting() > 0 && ++pass < SETTLE_PASSES);
+        err = file_put_settle();
+    } while (!err && rcu_nr_waiting() > 0 && ++pass < SETTLE_PASSES);
     page_drain_all();
-    return 0;
+    return err;
 }
 
 static size_t show_nothing(char *buf, size_t size)

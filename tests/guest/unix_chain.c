@@ -86,8 +86,8 @@ static void circles(void)
     group("circles");
 }
 
-// Messages without files before and behind the one that a circle hangs on, and one of each kind that
-// is read before.
+// Messages without files before and behind those that a circle hangs on, and others with files that
+// were read before.
 static void long_queue(void)
 {
     int s[2], before = sockets();

@@ -102,8 +102,9 @@ void file_put_later(struct file *f)
     file_put(f);
 }
 
-void file_put_flush(void)
+int file_put_settle(void)
 {
+    return 0;
 }
 
 long file_nr_open(void)
