@@ -58,13 +58,12 @@ struct vma {
     pte_t entry[2];            // [I] entries without an address: read-only, writable
     u64 pgoff;      // [I] page number in the file of `start`; anonymous: see vma_page_index
     atomic_int ref; // [a] the tree holds 1, each parked fault 1; at 0: RCU-free
+    atomic_uint scheme_word; // [s] 0 at first; there as long as the memory is, DEAD or not
     struct list i_mmap_link; // [mapping->i_mmap_lock]
     struct list edit_link; // [E] a writer's list of VMAs to retire or to publish; retired: its own
-    union {
-        struct rcu_head rcu;      // once ref is 0
-        atomic_ulong scheme_word; // [s] while alive
-    };
+    struct rcu_head rcu;   // once ref is 0
 };
+_Static_assert(sizeof(struct vma) == 2 * CACHE_LINE, "two lines");
 
 // Protection bits of an entry of a VMA with these flags; write only where asked.
 static inline unsigned vma_prot(u32 flags, bool write)
@@ -103,6 +102,8 @@ static inline u64 vma_page_index(const struct vma *v, vaddr_t addr)
 
 void vma_cache_init(void); // boot
 
+// Take a reference, in an RCU section; false: the last one is gone.
+bool vma_tryget(struct vma *v);
 // Drop a reference; with the last one the VMA and its hold on the file go after a grace period.
 // Thread context, any lock below RANK_RCU may be held.
 void vma_put(struct vma *v);

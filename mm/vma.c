@@ -64,9 +64,22 @@ static void vma_free_rcu(struct rcu_head *head)
     kmem_cache_free(vma_cache, v);
 }
 
+bool vma_tryget(struct vma *v)
+{
+    int ref = load_relaxed(&v->ref);
+    while (ref != 0) { // no order: the section has made v readable
+        if (atomic_compare_exchange_weak_explicit(&v->ref, &ref, ref + 1, memory_order_relaxed,
+                                                  memory_order_relaxed)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void vma_put(struct vma *v)
 {
-    if (atomic_fetch_sub(&v->ref, 1) == 1) {
+    // Release and acquire in one: the last to let go has what all others did behind it.
+    if (fetch_add_seq(&v->ref, -1) == 1) {
         call_rcu(&v->rcu, vma_free_rcu);
     }
 }
@@ -97,7 +110,7 @@ static struct vma *vma_make(struct mm *mm, const struct vma_spec *s)
     v->start = s->start;
     v->end = s->end;
     v->flags = s->flags;
-    v->state = s->pending ? VMA_PENDING : VMA_LIVE;
+    store_relaxed(&v->state, s->pending ? VMA_PENDING : VMA_LIVE); // the tree publishes it all
     v->mm = mm;
     v->ops = s->ops;
     v->file = s->file ? file_get(s->file) : NULL;
@@ -105,8 +118,8 @@ static struct vma *vma_make(struct mm *mm, const struct vma_spec *s)
     // Accessed already, so that the MMU need not write the entry.
     v->entry[0] = pte_set_accessed(pte_make(0, vma_prot(s->flags, false)));
     v->entry[1] = pte_set_accessed(pte_make(0, vma_prot(s->flags, true)));
-    v->ref = 1;
-    v->scheme_word = 0;
+    store_relaxed(&v->ref, 1);
+    store_relaxed(&v->scheme_word, 0);
     list_init(&v->i_mmap_link);
     list_init(&v->edit_link);
     return v;

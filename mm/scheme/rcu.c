@@ -47,12 +47,9 @@ static bool rcu_fault_live(struct fault *f)
 
 static void rcu_fault_park(struct fault *f)
 {
-    // Dead VMAs may be parked on: their memory is protected by the section until the count is
-    // taken, unless the last count is gone already.
-    int ref = load_relaxed(&f->vma->ref);
-    while (ref != 0 && !atomic_compare_exchange_weak(&f->vma->ref, &ref, ref + 1)) {
-    }
-    if (ref == 0) {
+    // A dead VMA may be parked on: its memory is there until the section ends, and from then on if
+    // it could be counted.
+    if (!vma_tryget(f->vma)) {
         f->vma = NULL;
     }
     rcu_read_unlock();
