@@ -147,7 +147,7 @@ static void shared_begin(u64 round)
 }
 
 const struct schedule hold_copy = {.name = "copied from a page that has gone",
-                                   .under_mmap_lock = true,
+                                   .writers_may_wait = true,
                                    .begin = copy_begin,
                                    .nr_parts = 2,
                                    .part = {copier, truncater},
@@ -190,7 +190,7 @@ static void unmapper(u64 round)
 }
 
 const struct schedule hold_park = {.name = "let go while it is read",
-                                   .under_mmap_lock = true,
+                                   .writers_may_wait = true,
                                    .begin = map_begin,
                                    .nr_parts = 2,
                                    .part = {parker, unmapper},
@@ -241,7 +241,7 @@ static void move_end(void)
 }
 
 const struct schedule hold_move = {.name = "moved past truncate",
-                                   .under_mmap_lock = true,
+                                   .writers_may_wait = true,
                                    .begin = map_begin,
                                    .nr_parts = 2,
                                    .part = {mover, remover},
@@ -283,7 +283,7 @@ static void settler(u64 round)
 }
 
 const struct schedule hold_flush = {.name = "not flushed yet",
-                                    .under_mmap_lock = true,
+                                    .writers_may_wait = true,
                                     .begin = shared_begin,
                                     .nr_parts = 2,
                                     .part = {flusher, settler},

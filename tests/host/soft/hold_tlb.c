@@ -91,7 +91,7 @@ static void lazy(u64 round)
 }
 
 const struct schedule hold_lazy = {.name = "lazy no more",
-                                   .under_mmap_lock = true,
+                                   .writers_may_wait = true,
                                    .begin = discard_begin,
                                    .nr_parts = 2,
                                    .part = {lazy, discarder},
@@ -119,7 +119,7 @@ static void loader(u64 round)
 }
 
 const struct schedule hold_loaded = {.name = "loaded, and not announced",
-                                     .under_mmap_lock = true,
+                                     .writers_may_wait = true,
                                      .begin = discard_begin,
                                      .nr_parts = 2,
                                      .part = {loader, discarder},

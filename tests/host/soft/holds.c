@@ -120,6 +120,13 @@ static void run_schedule(unsigned me, const struct schedule *s)
     }
 }
 
+// May a fault stand still while a writer changes what it is about? The schemes to be named here are
+// those whose writers wait for no fault.
+static bool writers_wait(const struct mm *mm)
+{
+    return mm->scheme != &scheme_rcu;
+}
+
 void run_holds(unsigned me, struct mm *mm)
 {
     mm_activate(mm);
@@ -128,7 +135,7 @@ void run_holds(unsigned me, struct mm *mm)
     }
     for (unsigned i = 0; i < array_size(schedules); i++) {
         const struct schedule *s = schedules[i];
-        if (nr_cpus >= s->nr_parts && (s->under_mmap_lock || mm->scheme != &scheme_mmap_lock)) {
+        if (nr_cpus >= s->nr_parts && (s->writers_may_wait || !writers_wait(mm))) {
             run_schedule(me, s);
         }
     }

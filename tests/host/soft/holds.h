@@ -10,7 +10,7 @@
 
 struct schedule {
     const char *name;
-    bool under_mmap_lock;     // scheme mmap_lock lets it happen, too
+    bool writers_may_wait;    // it can happen where writers wait for faults, too
     void (*begin)(u64 round); // one CPU alone, in hold_mm
     unsigned nr_parts;
     void (*part[HOLD_PARTS])(u64 round); // a CPU each
