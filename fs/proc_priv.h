@@ -47,7 +47,7 @@ struct inode *tree_finish(struct inode *root);
 void tree_add(struct inode *root, const char *path, struct inode *leaf);
 void tree_add_leaves(struct inode *root, const struct leaf *leaves, size_t nr);
 
-// proc_sys.c, proc_cpu.c: they add their parts to the tree of /proc.
+// proc_sys.c, proc_machine.c: they add their parts to the tree of /proc.
 void proc_sys_add(struct inode *root);
 void proc_machine_add(struct inode *root);
 

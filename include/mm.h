@@ -55,7 +55,8 @@ struct mm {
     vaddr_t mmap_top;               // [I] free areas are sought downwards from here
     vaddr_t stack_top;              // [I]
 
-    struct mutex edit_lock cache_aligned; // writers, one at a time
+    // [s] Writers, one at a time; "the edit lock" of these headers is the one that the scheme uses.
+    struct mutex edit_lock cache_aligned;
     struct rwsem mmap_lock cache_aligned; // [s] scheme mmap_lock only
     struct list all_link;                 // [mms_lock in mm/counters.c]
     atomic_ulong peak_rss;                // [a] pages, as far as mm_usage_get saw them
@@ -105,7 +106,7 @@ void mm_get(struct mm *mm); // one more user
 void mm_add_thread(struct mm *mm, struct thread *t);
 void mm_put(struct mm *mm); // the last user unmaps everything (sleeps)
 // The scheduler's hook: interrupts off; NULL means a thread without an address space.
-void mm_switch(struct mm *prev, struct mm *next, unsigned cpu);
+void mm_switch(struct mm *next, unsigned cpu);
 // exec and exit: make mm (or NULL) the current thread's address space now.
 void mm_activate(struct mm *mm);
 

@@ -1,4 +1,4 @@
-// Processes and their threads. kernel/proc.c: tables and life; thread_clone.c, exec.c, exit.c: the
+// Processes and their threads. kernel/proc.c: tables and life; clone.c, exec.c, exit.c: the
 // calls. A kernel thread has neither (thread->proc and thread->ext are NULL).
 //
 // Lock letters: I immutable, a atomic, P proc->lock, H the table lock in proc.c, S only the thread

@@ -115,9 +115,8 @@ void vma_blank_free(struct vma *blank); // one that was not used, or NULL
 
 // ---- Writers: plan, then commit (mm/vma.c). Under the edit lock of e->mm, but the release. ------
 //
-//     vma_plan_cut(e, start, end)     everything in [start, end) is to go; what sticks out at
-//     either
-//                                     side is to be published again as a remnant
+//     vma_plan_cut(e, start, end)     everything in [start, end) is to go; what sticks out on
+//                                     either side is published again, as a remnant
 //     vma_plan_add(e, &what)          publish this in the hole, joined with equal neighbours
 //     vma_plan_replace(e, v, flags)   instead of both: v with other flags, joined with nobody
 //     vma_plan_fill(e, &what, &gap)   both, for a stretch that vma_find_gap has found free: looks

@@ -36,8 +36,7 @@
 //     If the updater saw the old gp, its barrier precedes the starter's, so whoever sees gp_mask
 //     set sees the unlinking. From an odd gp the period under way does not count: one more is
 //     needed.
-// (2) A CPU takes its bit away while it runs no section, by a read-modify-write of gp_mask. If the
-// bit
+// (2) A CPU takes its bit away while it runs no section, by a read-modify-write of gp_mask. If it
 //     was set, the CPU has seen the start, so its later sections see the unlinking; its earlier
 //     ones have ended, and who takes the last bit away has all of them behind it (the
 //     read-modify-writes form one chain).
@@ -50,11 +49,10 @@
 //     Entering: both looking too early would leave the bit for ever; seq_cst forbids it. Both
 //     acting is harmless. Leaving: if the starter saw idle, the CPU's sections come after its store
 //     of idle = false, hence after the unlinking. That is why an interrupt handler is not a reader.
-// (4) WORK_RCU_QS may be left over from an earlier period. Reporting on it is right all the same:
-// (2)
-//     looks only at gp_mask. A CPU clears the word's bit before it takes its mask bit away, so a
-//     bit in the mask always has a bit in the word to remind the CPU, or the starter is about to
-//     set it.
+// (4) WORK_RCU_QS may be left over from an earlier period. Reporting on it is right all the same,
+//     as (2) looks only at gp_mask. A CPU clears the word's bit before it takes its mask bit away,
+//     so a bit in the mask always has a bit in the word to remind the CPU, or the starter is about
+//     to set it.
 // (5) The starter's own bit goes last, in its own next quiescent state; the period cannot end while
 //     it is being started. Interrupt handlers neither start nor end one.
 //

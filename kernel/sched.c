@@ -267,7 +267,7 @@ static void switch_to(struct runq *rq, struct thread *prev, struct thread *next)
     if (prev == rq->idle) {
         tick_start();
     }
-    mm_switch(prev->mm, next->mm, cpu_id());
+    mm_switch(next->mm, cpu_id());
     current_thread_set(next);
     prev = arch_switch(prev, next);
     sched_finish_switch(prev);

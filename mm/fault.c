@@ -90,7 +90,7 @@ static int fault_try(struct fault *f)
     f->want_mkwrite = false; // belongs to one pass
     if (err) {
         // An old VMA may refuse what its replacement allows.
-        return load_acquire(&f->vma->state) == VMA_LIVE ? err : -EAGAIN;
+        return load_acquire(&f->vma->state) == VMA_LIVE ? err : -EAGAIN; // pairs with edit_retire
     }
     err = pt_walk_leaf_nosleep(f->mm, f->addr, &f->table, &f->slot);
     if (unlikely(err)) {
@@ -256,11 +256,10 @@ static cold void fault_signal(vaddr_t addr, int err)
     }
 }
 
-bool handle_page_fault(vaddr_t addr, unsigned access, bool user, u64 ip)
+bool handle_page_fault(vaddr_t addr, unsigned access, bool user)
 {
     struct mm *mm = current_thread()->mm;
     int err = likely(mm && addr < USER_END) ? mm_fault(mm, addr, access) : -EFAULT;
-    (void)ip;
     if (likely(!err)) {
         return true;
     }

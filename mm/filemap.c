@@ -30,20 +30,20 @@
 #include "mm_priv.h"
 #include "pagecache.h"
 
-static unsigned fault_around_pages = 16;
+static atomic_uint fault_around_pages = 16; // written by the knob while faults read it
 
 int mm_set_fault_around(unsigned nr_pages)
 {
     if (nr_pages != 1 && nr_pages != 16 && nr_pages != 512) {
         return -EINVAL;
     }
-    fault_around_pages = nr_pages;
+    store_relaxed(&fault_around_pages, nr_pages);
     return 0;
 }
 
 unsigned mm_fault_around(void)
 {
-    return fault_around_pages;
+    return load_relaxed(&fault_around_pages);
 }
 
 static u64 mapping_nr_pages(const struct mapping *m)
@@ -62,9 +62,8 @@ static struct page *filemap_find_page(struct fault *f)
 
 // The table is locked, the faulting page mapped: map the cached pages around it into empty entries.
 // That is in the aligned window, which is never larger than a leaf table, within the VMA.
-static unsigned map_around(struct fault *f, bool writable)
+static unsigned map_around(struct fault *f, u64 bytes, bool writable)
 {
-    u64 bytes = fault_around_pages * PAGE_SIZE;
     vaddr_t base = align_down(f->addr, bytes);
     vaddr_t start = max(base, f->vma->start), end = min(base + bytes, f->vma->end);
     struct mapping *m = f->vma->file->mapping;
@@ -129,8 +128,9 @@ static on_one_page(2048) int filemap_map_pages(struct fault *f)
     pte_t e = fault_entry(v, page, writable);
     pte_write(f->slot, write ? pte_set_dirty(e) : e);
     unsigned nr = 1;
-    if (!write && fault_around_pages > 1) {
-        nr += map_around(f, writable);
+    unsigned around = mm_fault_around();
+    if (!write && around > 1) {
+        nr += map_around(f, around * PAGE_SIZE, writable);
     }
     f->table->nr_used += (u16)nr;
     mm_this_cpu(f->mm)->nr_file += nr;

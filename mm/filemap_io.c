@@ -47,14 +47,14 @@ void mapping_init(struct mapping *m, struct inode *host, const struct mapping_op
 
 static void page_unlock(struct page *p, u32 set)
 {
-    atomic_fetch_or(&p->flags, set);
-    atomic_fetch_and(&p->flags, ~(u32)PG_LOCKED); // pairs with page_wait
+    fetch_or_seq(&p->flags, set);              // UPTODATE pairs with filemap_page_is
+    fetch_and_seq(&p->flags, ~(u32)PG_LOCKED); // pairs with page_wait
     waitq_wake_all(&page_waitq);
 }
 
 static void page_wait(struct page *p)
 {
-    waitq_wait(&page_waitq, !(load_seq(&p->flags) & PG_LOCKED));
+    waitq_wait(&page_waitq, !(load_seq(&p->flags) & PG_LOCKED)); // pairs with page_unlock
 }
 
 static struct page *page_new_locked(void)

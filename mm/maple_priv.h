@@ -13,7 +13,7 @@ enum {
     INNER_MIN = 5,
     MAX_HEIGHT = 16,  // INNER_MIN^15 leaves do not fit in any memory
     MAX_MADE = 3,     // nodes that one store makes on one level
-    RESERVE_MAX = 32, // nodes a tree keeps for its next mt_prepare
+    RESERVE_MAX = 32, // nodes a CPU keeps for its next mt_prepare
 };
 
 // A node divides its span [lo, hi), which only its ancestors know, into nr slots: slot i is

@@ -3,9 +3,8 @@
 //     mm_create           users 1, refs 1, a root table
 //     mm_get / mm_put     users: threads, and whoever works on it from outside
 //     last mm_put         every VMA is unmapped like by munmap; the users' reference is dropped
-//     mm_drop_ref         refs also counts CPUs that still have the root loaded, lazily (tlb.c);
-//     the
-//                         last of them lets the root and the struct go, by RCU
+//     mm_drop_ref         refs also counts CPUs that still have the root loaded, lazily (tlb.c):
+//                         the last of them lets the root and the struct go, by RCU
 //
 // Parked faults hold no reference on the mm: the thread that is parked is a user of it.
 
@@ -100,7 +99,6 @@ static void mm_unmap_all(struct mm *mm)
     tlb_begin(&b, mm);
     while (v) {
         vaddr_t end = v->end;
-        store_seq(&v->state, VMA_DEAD);
         zap_range(mm, v->start, end, ZAP_PRUNE, &b);
         tlb_flush(&b);
         rmap_unlink(v);
@@ -149,10 +147,9 @@ void mm_activate(struct mm *mm)
 {
     unsigned long flags = irq_save();
     struct thread *self = current_thread();
-    struct mm *prev = self->mm;
     self->mm = mm;
     self->mm_home = 0;
-    mm_switch(prev, mm, cpu_id());
+    mm_switch(mm, cpu_id());
     irq_restore(flags);
 }
 

@@ -13,7 +13,7 @@ int fault_present(struct fault *f);
 // another thread did it), so that the fault should look again. Sleeps.
 bool stack_grow(struct mm *mm, vaddr_t addr);
 
-// populate.c: fault in [start, end); errors of mm_fault. Holes end it with -ENOMEM.
+// gup.c: fault in [start, end); errors of mm_fault. Holes end it with -ENOMEM.
 int mm_populate(struct mm *mm, vaddr_t start, vaddr_t end, bool write_private);
 
 // fork.c: a fault could not go on, perhaps for a fork: wait for the instant, or copy the table of

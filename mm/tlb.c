@@ -81,19 +81,18 @@ static void tlb_change(struct tlb_cpu *t, struct mm *next, unsigned cpu)
     tlb_enter(t, next, cpu);
     if (prev) {
         if (!gone) {
-            fetch_and_seq(&prev->cpus, ~(1ul << cpu));
+            fetch_and_seq(&prev->cpus, ~(1ul << cpu)); // flushed; pairs with tlb_shoot
         }
         mm_drop_ref(prev);
     }
 }
 
-void mm_switch(struct mm *prev, struct mm *next, unsigned cpu)
+void mm_switch(struct mm *next, unsigned cpu)
 {
     struct tlb_cpu *t = &per_cpu(tlb_cpu, cpu);
-    (void)prev;
     if (!next) {
         if (t->mm && !load_relaxed(&t->lazy)) {
-            store_seq(&t->lazy, true);
+            store_seq(&t->lazy, true); // after our last user access; pairs with tlb_shoot
         }
         return;
     }
@@ -132,7 +131,7 @@ static void tlb_forget_here(void *arg)
         t->mm = NULL;
         t->gone = false;
         store_seq(&t->lazy, false);
-        fetch_add_seq(&f->nr, 1);
+        fetch_add_seq(&f->nr, 1); // pairs with tlb_forget
     }
     irq_restore(flags);
 }
@@ -152,7 +151,7 @@ void tlb_forget(struct mm *mm)
     if (mask) {
         smp_call_mask(mask, tlb_forget_here, &f);
     }
-    for (unsigned i = load_seq(&f.nr); i > 0; i--) {
+    for (unsigned i = load_seq(&f.nr); i > 0; i--) { // pairs with tlb_forget_here
         mm_drop_ref(mm);
     }
 }
@@ -296,13 +295,13 @@ void tlb_end(struct tlb_batch *b)
 {
     tlb_flush(b);
     if (b->pending) {
-        fetch_sub_release(&b->mm->tlb_pending, 1);
+        fetch_sub_release(&b->mm->tlb_pending, 1); // flushed before; pairs with tlb_settle
     }
 }
 
 void tlb_settle(struct mm *mm)
 {
-    if (load_seq(&mm->tlb_pending) != 0) { // pairs with tlb_pend
+    if (load_seq(&mm->tlb_pending) != 0) { // pairs with tlb_pend and tlb_end
         tlb_shoot(mm, 0, USER_END, false);
     }
 }

@@ -1,4 +1,4 @@
-// Interrupt vectors, and who calls whom between the trap code (trap.c, gdt.c), the interrupt
+// Interrupt vectors, and who calls whom between the trap code (trap.c, cpu.c), the interrupt
 // controllers (apic.c, ioapic.c), the clock (time.c) and the start-up code (boot.c, smp.c).
 #ifndef X86_64_IRQ_H
 #define X86_64_IRQ_H

@@ -132,7 +132,7 @@ void trap_page_fault_user(struct trapframe *f, vaddr_t addr) // DOC: page-fault-
         page_fault_fatal(f, addr);
     }
     irq_enable();
-    (void)handle_page_fault(addr, fault_access_of(f->error), true, f->rip);
+    (void)handle_page_fault(addr, fault_access_of(f->error), true);
     prepare_return(f);
 }
 
@@ -148,7 +148,7 @@ void trap_page_fault_kernel(struct trapframe *f, vaddr_t addr)
         if (irqs_were_on) {
             irq_enable();
         }
-        bool handled = handle_page_fault(addr, fault_access_of(f->error), false, f->rip);
+        bool handled = handle_page_fault(addr, fault_access_of(f->error), false);
         irq_disable();
         if (handled) {
             return;

@@ -27,7 +27,7 @@ enum pte_prot {
 //              page aligned, lower-half limit less a guard page), DIRECT_MAP_BASE
 //   unsigned pt_index(vaddr_t addr, unsigned level);
 //   u64 pt_span(unsigned level);                     bytes one entry of this level covers
-//   pte_t pte_read(struct pte_slot *);               relaxed... one 64-bit load, acquire order
+//   pte_t pte_read(struct pte_slot *);               one 64-bit load, acquire order
 //   pte_t pte_read_seq(struct pte_slot *);           seq_cst load
 //   void pte_write(struct pte_slot *, pte_t);        one 64-bit store, release order
 //   void pte_write_seq(struct pte_slot *, pte_t);    seq_cst store

@@ -34,7 +34,7 @@ void syscall_dispatch(struct trapframe *f);
 
 // Page fault, interrupts on. user: came from user mode. Returns true when handled (or a signal is
 // pending); false only for kernel-mode accesses that must take their exception-table fix-up.
-bool handle_page_fault(vaddr_t addr, unsigned access, bool user, u64 ip);
+bool handle_page_fault(vaddr_t addr, unsigned access, bool user);
 enum fault_access {
     FAULT_READ = 1,
     FAULT_WRITE = 2,

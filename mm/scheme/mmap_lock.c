@@ -58,7 +58,7 @@ static int mmap_lock_edit_enter(struct edit *e)
 static void mmap_lock_edit_retire(struct edit *e, struct vma *old)
 {
     (void)e;
-    store_seq(&old->state, VMA_DEAD); // for those who look without the lock (truncate's walk)
+    store_seq(&old->state, VMA_DEAD); // the barrier that is promised; no fault is there to ask
 }
 
 static void mmap_lock_edit_leave(struct edit *e)

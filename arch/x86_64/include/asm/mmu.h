@@ -1,8 +1,8 @@
 // x86_64: four-level page tables.
 //
 // An entry is zero (empty), a table, a leaf, or a leaf that nobody may touch: PROT_NONE over a page
-// that must be kept has an address but no present bit. Kernel leaves
-// are global; user ones never are, so that loading a top-level table flushes them.
+// that must be kept has an address but no present bit. Kernel leaves are global; user ones never
+// are, so that loading a top-level table flushes them.
 #ifndef ASM_MMU_H
 #define ASM_MMU_H
 
