@@ -1,8 +1,11 @@
 // wait4 and waitid: what became of the children.
 //
-// One look at all children under the table lock: the first one with something to tell ends the
-// call. If none has and there is one that still may, the caller sleeps on child_wait and looks
-// again after each wake-up; kernel/family.c draws why no news is missed.
+// A look at the child that is asked for, or at all of them in turn: the first one with something to
+// tell ends the call. If none has and there is one that still may, the caller sleeps on child_wait
+// and looks again after each wake-up; kernel/family.c draws why no news is missed. A process may
+// have as many children as there may be processes, and the table lock is everybody's: they are
+// looked at a few at a time. What becomes of one that has been passed wakes the caller, who is on
+// the queue before the first look.
 //
 //     told               cleared by              reported as
 //     zombie             reaping it              exited, killed
@@ -22,6 +25,8 @@
 #include <uapi/time.h>
 
 #include "proc_priv.h"
+
+#define LOOK_BATCH 64 // children looked at at a time
 
 struct wait_request {
     unsigned type;          // P_*
@@ -110,45 +115,89 @@ static void reap_locked(struct process *self, struct process *c, const struct wa
     family_reap_locked(c);
 }
 
-// 1: found, in *n, and *reaped is to be put. 0: not yet. -ECHILD: there is none to wait for.
-static int wait_look_locked(const struct wait_request *rq, struct wait_news *n,
-                            struct process **reaped)
+// What one child has to tell. 1: it is in *n, and *reaped, if set, is to be put. 0: nothing yet.
+// -ECHILD: it is not meant.
+static int child_look_locked(const struct wait_request *rq, struct process *c, struct wait_news *n,
+                             struct process **reaped)
 {
-    struct process *self = current_process(), *c;
-    int r = -ECHILD;
+    if (!wait_means_locked(rq, c)) {
+        return -ECHILD;
+    }
+    *n = (struct wait_news){.pid = c->pid, .uid = data_race(c->cred.uid)}; // a look
+    if (c->zombie && (rq->options & WEXITED)) {
+        news_zombie_locked(c, n);
+        news_usage_locked(c, n);
+        if (!(rq->options & WNOWAIT)) {
+            reap_locked(current_process(), c, n);
+            *reaped = c;
+        }
+        return 1;
+    }
+    if (!c->zombie && news_job_locked(rq, c, n)) {
+        news_usage_locked(c, n);
+        return 1;
+    }
+    return 0;
+}
 
-    *reaped = NULL;
-    list_for_each_entry (c, &self->children, sibling) {
-        if (!wait_means_locked(rq, c)) {
-            continue;
+// The same of the one child that rq names.
+static int named_look_locked(const struct wait_request *rq, struct wait_news *n,
+                             struct process **reaped)
+{
+    struct process *c = rq->type == P_PID ? process_find_locked(rq->id) : rq->target;
+
+    if (!c || c->reaped || c->parent != current_process()) {
+        return -ECHILD;
+    }
+    return child_look_locked(rq, c, n, reaped);
+}
+
+// The same of some children: those behind *at, which is counted, or the first ones. *at is where to
+// go on, counted, or NULL: there are no more. r: what the children before *at had to tell.
+static int some_look_locked(const struct wait_request *rq, struct wait_news *n,
+                            struct process **reaped, struct process **at, int r)
+{
+    struct process *self = current_process(), *c = NULL;
+    struct list *link = self->children.next;
+    int left = LOOK_BATCH;
+
+    if (*at && (*at)->reaped) { // by another thread: nobody knows where it was
+        r = -ECHILD;
+    } else if (*at) {
+        link = (*at)->sibling.next;
+    }
+    for (*at = NULL; link != &self->children; link = link->next) {
+        if (left-- == 0) {
+            process_get(c);
+            *at = c;
+            break;
         }
-        r = 0;
-        *n = (struct wait_news){.pid = c->pid, .uid = data_race(c->cred.uid)}; // a look
-        if (c->zombie && (rq->options & WEXITED)) {
-            news_zombie_locked(c, n);
-            news_usage_locked(c, n);
-            if (!(rq->options & WNOWAIT)) {
-                reap_locked(self, c, n);
-                *reaped = c;
-            }
-            return 1;
+        c = list_entry(link, struct process, sibling);
+        int told = child_look_locked(rq, c, n, reaped);
+        if (told > 0) {
+            return told;
         }
-        if (!c->zombie && news_job_locked(rq, c, n)) {
-            news_usage_locked(c, n);
-            return 1;
-        }
+        r = max(r, told);
     }
     return r;
 }
 
+// 1: found, in *n. 0: not yet. -ECHILD: there is none to wait for.
 static int wait_look(const struct wait_request *rq, struct wait_news *n)
 {
-    struct process *reaped;
-    int r;
+    bool named = rq->type == P_PID || rq->type == P_PIDFD;
+    struct process *at = NULL, *before, *reaped = NULL;
+    int r = -ECHILD;
 
-    spin_lock(&proc_table_lock);
-    r = wait_look_locked(rq, n, &reaped);
-    spin_unlock(&proc_table_lock);
+    do {
+        before = at;
+        spin_lock(&proc_table_lock);
+        r = named ? named_look_locked(rq, n, &reaped) : some_look_locked(rq, n, &reaped, &at, r);
+        spin_unlock(&proc_table_lock);
+        if (before) {
+            process_put(before);
+        }
+    } while (at); // no cond_resched: the caller is marked as asleep
     if (reaped) {
         process_put(reaped);
     }

@@ -2,6 +2,8 @@
 // wait4 and waitid with all their options, SIGCHLD and its siginfo, zombies, orphans.
 #define _GNU_SOURCE
 #include "proc_test.h"
+#include <pthread.h>
+#include <stdatomic.h>
 #include <sys/resource.h>
 #include <sys/time.h>
 #include <time.h>
@@ -291,6 +293,72 @@ static void usage(void)
     group("CPU time of children");
 }
 
+#define MANY 200
+
+static pid_t many[MANY];
+static atomic_int told[MANY];
+
+static void many_run(void)
+{
+    for (int i = 0; i < MANY; i++) {
+        many[i] = child_run(sleep_forever, NULL);
+    }
+}
+
+static void *reaper(void *arg)
+{
+    int status;
+    pid_t pid;
+    while ((pid = wait4(-1, &status, 0, NULL)) > 0) {
+        for (int i = 0; i < MANY; i++) {
+            told[i] += many[i] == pid && status == SIGTERM;
+        }
+    }
+    CHECK_EQ(errno, ECHILD);
+    return arg;
+}
+
+// One that has something to tell is found wherever it is among many that have not, the oldest one
+// first; and by as many threads as look, each of them once.
+static void among_many(void)
+{
+    int status, wrong = 0;
+    pthread_t t[4];
+    siginfo_t info;
+    many_run();
+    CHECK_EQ(wait4(-1, &status, WNOHANG, NULL), 0);
+    for (int i = MANY - 1; i >= MANY / 2; i--) {
+        kill(many[i], SIGTERM);
+        wrong += wait4(-1, &status, 0, NULL) != many[i];
+    }
+    CHECK_EQ(wrong, 0);
+    CHECK_EQ(wait4(-1, &status, WNOHANG, NULL), 0);
+    for (int i = MANY / 2 - 1; i >= 0; i--) {
+        kill(many[i], SIGTERM);
+        wrong += waitid(P_PID, (id_t)many[i], &info, WEXITED | WNOWAIT) != 0;
+    }
+    for (int i = 0; i < MANY / 2; i++) {
+        wrong += wait4(-1, &status, WNOHANG, NULL) != many[i];
+    }
+    CHECK_EQ(wrong, 0);
+    CHECK_ERR(wait4(-1, &status, WNOHANG, NULL), ECHILD);
+    many_run();
+    for (int i = 0; i < 4; i++) {
+        MUST(pthread_create(&t[i], NULL, reaper, NULL) == 0);
+    }
+    for (int i = 0; i < MANY; i++) {
+        kill(many[i * 77 % MANY], SIGTERM);
+    }
+    for (int i = 0; i < 4; i++) {
+        pthread_join(t[i], NULL);
+    }
+    for (int i = 0; i < MANY; i++) {
+        wrong += told[i] != 1;
+    }
+    CHECK_EQ(wrong, 0);
+    group("among many");
+}
+
 int main(void)
 {
     statuses();
@@ -302,5 +370,6 @@ int main(void)
     orphans();
     parent_death();
     usage();
+    among_many();
     return finish();
 }
