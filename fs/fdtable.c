@@ -19,8 +19,9 @@
 #include <uapi/sched.h>
 #include "fd_priv.h"
 
-#define FDS_FIRST 64
-#define FDS_MAX   (1u << 20)
+#define FDS_FIRST  64
+#define FDS_MAX    (1u << 20)
+#define LOOK_BATCH 1024 // slots looked at at a time, where the caller may hold a spinlock
 
 struct fdarray {
     unsigned size; // [I]
@@ -175,16 +176,19 @@ struct file *files_get_file(struct files *t, int fd)
     return f;
 }
 
-int files_next(struct files *t, int fd, struct file **out)
+int files_next(struct files *t, int *fd, struct file **out)
 {
+    int r = 0;
     *out = NULL;
     rcu_read_lock();
     struct fdarray *a = rcu_dereference(&t->array);
-    for (; (unsigned)fd < a->size && !*out; fd++) {
-        *out = slot_get_rcu(a, (unsigned)fd);
+    for (int left = LOOK_BATCH; r == 0 && left > 0; left--) {
+        *out = slot_get_rcu(a, (unsigned)*fd);
+        r = *out ? 1 : (unsigned)*fd >= a->size ? -1 : 0;
+        *fd += r == 0;
     }
     rcu_read_unlock();
-    return *out ? fd - 1 : -1;
+    return r;
 }
 
 u32 files_fd_flags(struct files *t, int fd)

@@ -134,7 +134,7 @@ s64 sys_pidfd_getfd(const u64 *a)
 {
     struct process *p;
     struct files *t;
-    struct file *f = NULL;
+    struct file *f;
     int err;
 
     if ((u32)a[2]) {
@@ -149,15 +149,7 @@ s64 sys_pidfd_getfd(const u64 *a)
     if (err) {
         return err;
     }
-    if ((int)a[1] < 0 || files_next(t, (int)a[1], &f) != (int)a[1]) {
-        err = -EBADF;
-    }
+    f = files_get_file(t, (int)a[1]);
     files_put(t);
-    if (err) {
-        if (f) {
-            file_put(f);
-        }
-        return err;
-    }
-    return fd_install(f, O_CLOEXEC);
+    return f ? fd_install(f, O_CLOEXEC) : -EBADF;
 }

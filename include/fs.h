@@ -211,10 +211,10 @@ int fd_reserve(void);
 void fd_fill(int fd, struct file *f, u32 fd_flags);
 void files_close_on_exec(struct files *f);
 // Of any table the caller knows to stay: the file behind a descriptor, counted, or NULL; the first
-// open descriptor from fd on, its file counted in *out, or -1; O_CLOEXEC or 0 (sleeps). The first
-// two take no lock.
+// open one of a thousand from *fd on: 1 with it in *fd and its file, counted, in *out, 0 with where
+// to go on in *fd, -1 at the end of the table; O_CLOEXEC or 0 (sleeps). The first two take no lock.
 struct file *files_get_file(struct files *t, int fd);
-int files_next(struct files *t, int fd, struct file **out);
+int files_next(struct files *t, int *fd, struct file **out);
 u32 files_fd_flags(struct files *t, int fd);
 
 struct inode *vfs_root_get(void); // the root of all paths, counted

@@ -301,8 +301,9 @@ int process_get_mm_for_file(struct process *p, struct mm **out);
 int process_may_look(struct process *p);
 struct files *process_get_files(struct process *p); // files_put
 struct file *process_get_exe(struct process *p);    // file_put
-// files_get_file and files_next of its table, without a reference to the table: the last put of one
-// closes files, which not every caller may do.
+// files_get_file of its table, and the first open descriptor from fd on (-1: none), its file
+// counted in *out; without a reference to the table: the last put of one closes files, which not
+// every caller may do. The second may sleep.
 struct file *process_get_file(struct process *p, int fd);
 int process_next_file(struct process *p, int fd, struct file **out);
 // The current directory, or the root; inode_put. The caller holds no RANK_SLEEP_MISC lock.

@@ -59,11 +59,16 @@ struct file *process_get_file(struct process *p, int fd)
 
 int process_next_file(struct process *p, int fd, struct file **out)
 {
+    int r;
+
     *out = NULL;
-    spin_lock(&p->lock);
-    fd = p->nr_threads && p->files ? files_next(p->files, fd, out) : -1;
-    spin_unlock(&p->lock);
-    return fd;
+    do {
+        spin_lock(&p->lock);
+        r = p->nr_threads && p->files ? files_next(p->files, &fd, out) : -1;
+        spin_unlock(&p->lock);
+        cond_resched();
+    } while (r == 0);
+    return r > 0 ? fd : -1;
 }
 
 struct file *process_get_exe(struct process *p)
