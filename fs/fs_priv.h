@@ -125,6 +125,8 @@ bool file_may(struct file *f, unsigned mode); // is it open for O_RDONLY or O_WR
 // ended: 0, -EFAULT.
 int file_pos_from(struct file *f, u64 user, u64 *pos);
 int file_pos_back(struct file *f, u64 user, u64 pos);
+// FICLONE and FICLONERANGE on the file to be written: never 0. No locks held; may fault.
+s64 ioctl_clone(struct file *out, unsigned cmd, u64 arg);
 
 // --- anonfile.c ---
 void anon_file_init(void);

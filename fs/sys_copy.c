@@ -130,6 +130,40 @@ int file_pos_back(struct file *f, u64 user, u64 pos)
     return arch_copy_to_user((void *)user, &pos, sizeof(pos)) ? -EFAULT : 0;
 }
 
+// May the two be cloned? No file system shares blocks: ioctl_ficlonerange(2).
+static s64 clone_check(struct file *in, struct file *out)
+{
+    if (in->inode->sb != out->inode->sb) {
+        return -EXDEV;
+    }
+    if (S_ISDIR(in->inode->mode) || S_ISDIR(out->inode->mode)) {
+        return -EISDIR;
+    }
+    if (!S_ISREG(in->inode->mode) || !S_ISREG(out->inode->mode)) {
+        return -EINVAL;
+    }
+    if (!file_may(in, O_RDONLY) || !file_may(out, O_WRONLY) ||
+        (load_relaxed(&out->flags) & O_APPEND)) {
+        return -EBADF;
+    }
+    return -EOPNOTSUPP;
+}
+
+s64 ioctl_clone(struct file *out, unsigned cmd, u64 arg)
+{
+    struct uapi_file_clone_range range = {.src_fd = (int)arg};
+    if (cmd == FICLONERANGE && arch_copy_from_user(&range, (const void *)arg, sizeof(range))) {
+        return -EFAULT;
+    }
+    struct file *in = fd_get((int)range.src_fd);
+    if (!in) {
+        return -EBADF;
+    }
+    s64 r = clone_check(in, out);
+    file_put(in);
+    return r;
+}
+
 static s64 copy_range(struct file *in, u64 in_user, struct file *out, u64 out_user, size_t n)
 {
     u64 in_pos, out_pos;

@@ -279,6 +279,8 @@ s64 sys_ioctl(const u64 *a)
         r = ioctl_nonblock(f, a[2]);
     } else if (cmd == FIONREAD && f->mapping) {
         r = ioctl_bytes_left(f, a[2]);
+    } else if (cmd == FICLONE || cmd == FICLONERANGE) {
+        r = ioctl_clone(f, cmd, a[2]);
     } else if (f->ops->ioctl) {
         r = f->ops->ioctl(f, cmd, a[2]);
     }
@@ -287,6 +289,24 @@ s64 sys_ioctl(const u64 *a)
 }
 
 // ---- Position and size --------------------------------------------------------------------------
+
+// SEEK_DATA, SEEK_HOLE: lseek(2). The end of the file is a hole; a file system that does not know
+// calls all before it data. Without this a copy of a sparse file would be as large as it looks.
+static s64 seek_data(struct file *f, s64 off, s64 size, bool data)
+{
+    if (off < 0 || off >= size) {
+        return -ENXIO;
+    }
+    if (!f->ops->holes) {
+        return data ? off : size;
+    }
+    u64 end = page_align_up((u64)size) >> PAGE_SHIFT;
+    u64 index = mapping_seek(f->mapping, (u64)off >> PAGE_SHIFT, end, data);
+    if (index == end) {
+        return data ? -ENXIO : size;
+    }
+    return max(off, (s64)(index << PAGE_SHIFT));
+}
 
 static s64 seek_target(struct file *f, s64 off, unsigned whence)
 {
@@ -301,12 +321,9 @@ static s64 seek_target(struct file *f, s64 off, unsigned whence)
     case SEEK_END:
         base = size;
         break;
-    case SEEK_DATA: // a file system may call everything data
+    case SEEK_DATA:
     case SEEK_HOLE:
-        if (!f->mapping) {
-            return -EINVAL;
-        }
-        return off < 0 || off >= size ? -ENXIO : whence == SEEK_DATA ? off : size;
+        return f->mapping ? seek_data(f, off, size, whence == SEEK_DATA) : -EINVAL;
     default:
         return -EINVAL;
     }

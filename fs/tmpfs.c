@@ -380,6 +380,7 @@ static const struct file_ops tmpfs_fops = {
     .fallocate = tmpfs_fallocate,
     .truncate = tmpfs_truncate,
     .in_memory = true,
+    .holes = true,
 };
 
 // The last reference: nobody has it mapped. Its pages go here and not in inode_put, so that the

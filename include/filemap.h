@@ -48,6 +48,10 @@ static inline bool filemap_page_is(struct page *p, const struct mapping *m, u64 
 // Look a page up. _rcu: no reference, inside a read section. The other: held, or NULL.
 struct page *mapping_find_rcu(struct mapping *m, u64 index);
 struct page *mapping_find_get(struct mapping *m, u64 index);
+// The first index in [index, end) that has a page in the cache (present) or has none (!present),
+// or end. What comes or goes meanwhile is seen or not. May reschedule; as many steps as there are
+// pages and nodes on the way, however far apart they are.
+u64 mapping_seek(struct mapping *m, u64 index, u64 end, bool present);
 
 // The page at index, read in if needed, held. Pages at or past the end of the file: -ERANGE.
 // Sleeps.

@@ -140,6 +140,7 @@ struct file_ops {
     bool stream;     // no position: lseek, pread and pwrite say -ESPIPE
     bool seek_stays; // but lseek says 0, as Linux has it for eventfd and its kin
     bool in_memory;  // read and write wait for nobody: RWF_NOWAIT changes nothing
+    bool holes;      // what has no page in the cache is zeros: SEEK_DATA and SEEK_HOLE tell
 };
 
 struct file {

@@ -16,6 +16,7 @@
 #include <k/percpu.h>
 #include <k/rcu.h>
 #include <page.h>
+#include <sched.h>
 #include <slab.h>
 #include <smp.h>
 #include "pagecache.h"
@@ -80,6 +81,40 @@ struct page *mapping_find_get(struct mapping *m, u64 index)
         }
         page_put(p);
     }
+}
+
+// Is there a page at index? *span: from index on so many, at least 1, are known to be like it.
+static bool pc_look_rcu(struct mapping *m, u64 index, u64 *span)
+{
+    struct pc_node *n = rcu_dereference(&m->root);
+    if (!n || !pc_covers(n, index)) {
+        *span = UINT64_MAX - index; // the root covers every page there is
+        return false;
+    }
+    void *slot = rcu_dereference(&n->slot[pc_slot(n, index)]);
+    while (slot && n->shift > 0) {
+        n = slot;
+        slot = rcu_dereference(&n->slot[pc_slot(n, index)]);
+    }
+    u64 width = 1ull << n->shift;
+    *span = width - (index & (width - 1));
+    return slot != NULL;
+}
+
+u64 mapping_seek(struct mapping *m, u64 index, u64 end, bool present)
+{
+    while (index < end) {
+        u64 span;
+        rcu_read_lock();
+        bool here = pc_look_rcu(m, index, &span);
+        rcu_read_unlock();
+        if (here == present) {
+            return index;
+        }
+        index += span;
+        cond_resched();
+    }
+    return end;
 }
 
 int pc_preload(struct pc_preload *pre)

@@ -223,6 +223,14 @@ struct uapi_statfs {
 #define FIOCLEX    0x5451
 #define FIONCLEX   0x5450
 
+#define FICLONE      0x40049409
+#define FICLONERANGE 0x4020940d
+
+struct uapi_file_clone_range {
+    s64 src_fd;
+    u64 src_offset, src_length, dest_offset;
+};
+
 #define PATH_MAX_LEN 4096 // with the NUL
 #define NAME_MAX_LEN 255
 
