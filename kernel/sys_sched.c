@@ -304,6 +304,7 @@ static s64 priority_limit(int policy, s64 realtime)
     case SCHED_OTHER:
     case SCHED_BATCH:
     case SCHED_IDLE:
+    case SCHED_DEADLINE:
         return 0;
     default:
         return -EINVAL;

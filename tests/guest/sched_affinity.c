@@ -120,7 +120,10 @@ int main(void)
     }
     ok("four threads on every processor");
     CHECK(sched_getscheduler(0) == SCHED_OTHER);
-    CHECK(sched_get_priority_max(SCHED_FIFO) == 99);
+    CHECK(sched_get_priority_max(SCHED_FIFO) == 99 && sched_get_priority_min(SCHED_FIFO) == 1);
+    CHECK(sched_get_priority_max(SCHED_IDLE) == 0 && sched_get_priority_min(SCHED_IDLE) == 0);
+    CHECK(sched_get_priority_max(6) == 0 && sched_get_priority_min(6) == 0); // SCHED_DEADLINE
+    CHECK_ERRNO(sched_get_priority_max(7), EINVAL);
     ok("policy");
     policy_of_child();
     attributes();
