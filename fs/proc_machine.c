@@ -209,6 +209,7 @@ void proc_machine_add(struct inode *root)
         {"partitions", partitions_show, NULL},
         {"swaps", swaps_show, NULL},
         {"modules", empty_show, NULL},
+        {"diskstats", empty_show, NULL},
     };
     static const struct text_ops cpuinfo_ops = {.chunk = cpuinfo_chunk};
     tree_add_leaves(root, leaves, array_size(leaves));

@@ -162,6 +162,17 @@ static void test_folder_is_pidfd(void)
     group("the folder as a pidfd");
 }
 
+// What a machine without disks says of them, so that vmstat -d says "none" and not "no such file".
+static void test_no_disks(void)
+{
+    int fd = open("/proc/diskstats", O_RDONLY);
+    MUST(fd >= 0);
+    char c;
+    CHECK_EQ(read(fd, &c, 1), 0);
+    close(fd);
+    group("no disks");
+}
+
 int main(void)
 {
     catch_faults();
@@ -171,5 +182,6 @@ int main(void)
     test_names();
     test_making();
     test_folder_is_pidfd();
+    test_no_disks();
     return finish();
 }
