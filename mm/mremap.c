@@ -47,16 +47,15 @@ struct move {
     pte_t taken[MOVE_BATCH];
 };
 
-// Take up to MOVE_BATCH entries from one table, starting at addr; returns how many addresses were
-// done.
-static u64 move_take(struct move *m, struct page *table, vaddr_t addr, u64 max_pages, unsigned *nr)
+// Take the entries of nr_pages addresses from addr on, MOVE_BATCH at most, out of their table; says
+// how many there were.
+static unsigned move_take(struct move *m, struct page *table, vaddr_t addr, u64 nr_pages)
 {
     struct pte_slot *slot = table_slot(table, addr);
     struct mm_cpu *count = mm_this_cpu(m->mm);
-    u64 i;
-    *nr = 0;
+    unsigned nr = 0;
     spin_lock(&table->ptl);
-    for (i = 0; i < max_pages; i++) {
+    for (u64 i = 0; i < nr_pages; i++) {
         m->taken[i] = pte_none();
         pte_t e = pte_read(slot + i);
         if (pte_is_empty(e)) {
@@ -64,7 +63,7 @@ static u64 move_take(struct move *m, struct page *table, vaddr_t addr, u64 max_p
         }
         e = pte_exchange(slot + i, pte_none());
         table->nr_used--;
-        (*nr)++;
+        nr++;
         u32 flags = load_relaxed(&pte_table_page(e)->flags);
         if (flags & PG_FILE) {
             if (pte_is_dirty(e)) {
@@ -75,11 +74,11 @@ static u64 move_take(struct move *m, struct page *table, vaddr_t addr, u64 max_p
             m->taken[i] = e;
         }
     }
-    if (*nr) {
-        tlb_shoot(m->mm, addr, addr + max_pages * PAGE_SIZE, false);
+    if (nr) {
+        tlb_shoot(m->mm, addr, addr + nr_pages * PAGE_SIZE, false);
     }
     spin_unlock(&table->ptl);
-    return max_pages;
+    return nr;
 }
 
 static struct page *move_dest_table(struct move *m, vaddr_t addr)
@@ -193,7 +192,8 @@ static int move_entries(struct move *m)
         stop = min(stop, end);
         u64 pages = (stop - addr) >> PAGE_SHIFT;
         if (table->level == 0) {
-            pages = move_take(m, table, addr, min(pages, (u64)MOVE_BATCH), &nr);
+            pages = min(pages, (u64)MOVE_BATCH);
+            nr = move_take(m, table, addr, pages);
         }
         bool empty = data_race(table->nr_used) == 0; // a hint; pt_prune asks under the locks
         rcu_read_unlock();
