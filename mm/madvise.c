@@ -66,10 +66,8 @@ struct remove_range {
 };
 
 // MADV_REMOVE punches a hole in the file; that happens after the lock is dropped.
-static int advise_remove(struct mm *mm, struct vma *v, vaddr_t start, vaddr_t end, void *arg)
+static int advise_remove(struct vma *v, vaddr_t start, vaddr_t end, struct remove_range *r)
 {
-    struct remove_range *r = arg;
-    (void)mm;
     if (v->flags & VMA_LOCKED || !v->file || !v->file->mapping) {
         return -EINVAL;
     }
@@ -96,7 +94,7 @@ static int madvise_remove(struct mm *mm, vaddr_t start, vaddr_t end)
         hole |= !v || v->start > start;
         vaddr_t from = v ? max(start, v->start) : end;
         vaddr_t stop = v ? min(end, v->end) : end;
-        err = from < stop ? advise_remove(mm, v, from, stop, &r) : 0;
+        err = from < stop ? advise_remove(v, from, stop, &r) : 0;
         edit_end(&e);
         if (err) {
             return err;
