@@ -97,6 +97,7 @@ static int insert_new(struct mapping *m, u64 index, bool beyond_end, struct page
     if (!p) {
         return -ENOMEM;
     }
+    yield_point("page insert");
     for (;;) {
         spin_lock(&m->lock);
         if (!beyond_end && index >= page_align_up(load_seq(&m->size_bytes)) >> PAGE_SHIFT) {

@@ -89,6 +89,7 @@ static struct page *move_dest_table(struct move *m, vaddr_t addr)
         rcu_read_lock();
         int err = pt_walk_leaf_nosleep(m->mm, addr, &table, &slot);
         if (!err) {
+            yield_point("move to");
             spin_lock(&table->ptl);
             if (!(load_relaxed(&table->state) & PT_DETACHED)) {
                 rcu_read_unlock(); // the lock keeps it

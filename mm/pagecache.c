@@ -13,6 +13,7 @@
 #include <filemap.h>
 #include <k/assert.h>
 #include <k/errno.h>
+#include <k/explore.h>
 #include <k/percpu.h>
 #include <k/rcu.h>
 #include <page.h>
@@ -71,6 +72,7 @@ struct page *mapping_find_get(struct mapping *m, u64 index)
             rcu_read_unlock();
             return NULL;
         }
+        yield_point("page found");
         bool got = page_tryget(p);
         rcu_read_unlock();
         if (!got) {

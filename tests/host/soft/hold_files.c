@@ -20,6 +20,22 @@
 //     VMA; ->read_page; held                      munmap; a grace period later what has no count
 //     who keeps the file?                         is gone
 //
+// Inserted beyond the end (R24). A fault has its page read in while truncate removes the pages that
+// are there:
+//
+//     R                                           T
+//     the file is long enough: a new page; held
+//                                                 size = 0; removes all pages: none
+//     the size, under the lock: too late
+//
+// Held after the last reference. Whoever finds a page of the file in an RCU section tries to hold
+// it, and the cache may have let go of it meanwhile:
+//
+//     R                                           T
+//     finds the page; held                        truncates the file: the last reference goes,
+//                                                 RCU is to free the page
+//     a reference? none left: no page
+//
 // Moved past truncate (invariant 10). A private copy goes with its page of the file, but while
 // mremap moves it, it is in no table:
 //
@@ -47,12 +63,20 @@
 //                                                 dead; the entry is empty
 //     goes on: the VMA is dead, starts again
 //     stores: faults, and leaves its mark
+//
+// Stored in between. munmap, mprotect and mremap read an entry and change it in one step. With two
+// the MMU comes in between, and nobody hears that the page is dirty:
+//
+//     M                                           S
+//     reads the entry: clean; held
+//                                                 stores: the MMU sets the entry dirty
+//     another entry, clean
+//
+// (Only a twin has a point there. The kernel's M is not held, and S's store fails.)
 
 #include <k/errno.h>
-#include <k/string.h>
 #include <page.h>
 #include <pgtable.h>
-#include <sched.h>
 #include <uapi/mman.h>
 #include "holds.h"
 
@@ -90,8 +114,7 @@ enum { COPIED = 1, TRUNCATED };
 
 static void hold_copier(const char *where)
 {
-    if (stage() < COPIED && strcmp(where, "fault lock") == 0) {
-        stage_set(COPIED);
+    if (stage_begins(COPIED, where, "fault lock")) {
         stage_wait(TRUNCATED);
     }
 }
@@ -160,9 +183,7 @@ enum { READING = 1, UNMAPPED };
 static void hold_reader(void)
 {
     stage_set(READING);
-    while (stage() < UNMAPPED) {
-        schedule();
-    }
+    stage_sleep(UNMAPPED);
     if (load_acquire(&file.file.ref) == 1) {
         wrong_hold("nobody keeps the file that is read", 0);
     }
@@ -196,14 +217,82 @@ const struct schedule hold_park = {.name = "let go while it is read",
                                    .part = {parker, unmapper},
                                    .end = map_end};
 
+// ---- Inserted beyond the end, held after the last reference -------------------------------------
+
+enum { LOOKED = 1, EMPTIED };
+
+static void must_be_empty(void)
+{
+    struct page *page = mapping_find_get(&file.inode.mapping, 0);
+    if (page) {
+        wrong_hold("a page beyond the end is in the cache", load_relaxed(&page->flags));
+    }
+}
+
+static void hold_inserter(const char *where)
+{
+    if (stage_begins(LOOKED, where, "page insert")) {
+        stage_wait(EMPTIED);
+    }
+}
+
+static void inserter(u64 round)
+{
+    u64 value;
+    (void)round;
+    soft_cpu->at_point = hold_inserter;
+    int err = soft_load(PLACE, &value);
+    soft_cpu->at_point = NULL;
+    if (err != -EIO) {
+        wrong_hold("a page beyond the end is read", (u64)err);
+    }
+    must_be_empty();
+}
+
+static void emptier(u64 round)
+{
+    (void)round;
+    stage_wait(LOOKED);
+    test_file_resize(&file, 0);
+    stage_set(EMPTIED);
+}
+
+const struct schedule hold_insert = {.name = "inserted beyond the end",
+                                     .writers_may_wait = true,
+                                     .begin = map_begin,
+                                     .nr_parts = 2,
+                                     .part = {inserter, emptier},
+                                     .end = map_end};
+
+static void hold_holder(const char *where)
+{
+    if (stage_begins(LOOKED, where, "page found")) {
+        stage_wait(EMPTIED);
+    }
+}
+
+static void holder(u64 round)
+{
+    (void)round;
+    soft_cpu->at_point = hold_holder;
+    must_be_empty();
+    soft_cpu->at_point = NULL;
+}
+
+const struct schedule hold_tryget = {.name = "held after the last reference",
+                                     .writers_may_wait = true,
+                                     .begin = copy_begin,
+                                     .nr_parts = 2,
+                                     .part = {holder, emptier},
+                                     .end = map_end};
+
 // ---- Moved past truncate ------------------------------------------------------------------------
 
 enum { TAKEN = 1, GONE };
 
 static void hold_mover(const char *where)
 {
-    if (stage() < TAKEN && strcmp(where, "move") == 0) {
-        stage_set(TAKEN);
+    if (stage_begins(TAKEN, where, "move")) {
         stage_hold(GONE);
     }
 }
@@ -213,12 +302,8 @@ static void mover(u64 round)
     u64 value;
     hold_store(PLACE, round); // a copy
     soft_cpu->at_point = hold_mover;
-    s64 at =
-        mm_mremap(hold_mm, PLACE, PAGE_SIZE, PAGE_SIZE, MREMAP_MAYMOVE | MREMAP_FIXED, PLACE_MOVED);
+    hold_move_page(PLACE, PLACE_MOVED);
     soft_cpu->at_point = NULL;
-    if (at < 0) {
-        wrong_hold("mremap fails", (u64)at);
-    }
     stage_wait(GONE);
     int err = soft_load(PLACE_MOVED, &value);
     if (err != -EIO) {
@@ -253,8 +338,7 @@ enum { TRANSLATED = 1, CLEARED, READ };
 
 static void hold_flusher(const char *where)
 {
-    if (stage() < CLEARED && strcmp(where, "flush") == 0) {
-        stage_set(CLEARED);
+    if (stage_begins(CLEARED, where, "flush")) {
         stage_hold(READ);
     }
 }
@@ -295,8 +379,7 @@ enum { FOUND = 1, FORGOTTEN };
 
 static void hold_finder(const char *where)
 {
-    if (stage() < FOUND && strcmp(where, "fault lock") == 0) {
-        stage_set(FOUND);
+    if (stage_begins(FOUND, where, "fault lock")) {
         stage_wait(FORGOTTEN);
     }
 }
@@ -331,3 +414,63 @@ const struct schedule hold_clear = {.name = "found before clear_refs",
                                     .nr_parts = 2,
                                     .part = {finder, clearer},
                                     .end = map_end};
+
+// ---- Stored in between --------------------------------------------------------------------------
+
+enum { BETWEEN = 1, STORED };
+
+static bool stored;
+
+static void hold_changer(const char *where)
+{
+    if (stage_begins(BETWEEN, where, "dirty")) {
+        stage_hold(STORED);
+    }
+}
+
+static void changer(u64 round)
+{
+    hold_load(PLACE); // writable, and not dirty
+    soft_cpu->at_point = hold_changer;
+    if (round % 3 == 0) {
+        hold_unmap(PLACE, PAGE_SIZE);
+    } else if (round % 3 == 1) {
+        hold_protect(PLACE, PAGE_SIZE, PROT_READ);
+    } else {
+        hold_move_page(PLACE, PLACE_MOVED);
+    }
+    soft_cpu->at_point = NULL;
+    if (stage() < BETWEEN) {
+        stage_set(BETWEEN);
+    }
+}
+
+static void dirtier(u64 round)
+{
+    stage_wait(BETWEEN);
+    int err = soft_store(PLACE, round);
+    if (err && err != -EFAULT && err != -EACCES) {
+        wrong_hold("a store fails", (u64)err);
+    }
+    stored = !err;
+    stage_set(STORED);
+}
+
+static void between_end(void)
+{
+    hold_unmap(PLACE, PAGE_SIZE);
+    hold_unmap(PLACE_MOVED, PAGE_SIZE);
+    struct page *page = mapping_find_get(&file.inode.mapping, 0);
+    if (!page || (stored && !(load_relaxed(&page->flags) & PG_DIRTY))) {
+        wrong_hold("a store has left its page clean", page ? load_relaxed(&page->flags) : 0);
+    }
+    page_put(page);
+    test_file_destroy(&file);
+}
+
+const struct schedule hold_between = {.name = "stored in between",
+                                      .writers_may_wait = true,
+                                      .begin = shared_begin,
+                                      .nr_parts = 2,
+                                      .part = {changer, dirtier},
+                                      .end = between_end};

@@ -26,8 +26,10 @@
 // divided by it, but this one is: the child must not have the store.
 //
 // Who is held in these two serves calls, as a CPU that is interrupted again and again would.
+//
+// Pinned before the fork (R31). Whoever has pinned a page of the parent's means the parent's,
+// whatever it stores meanwhile. So fork must not share that page, but copy it. No CPU is held.
 
-#include <k/string.h>
 #include <page.h>
 #include <pgtable.h>
 #include <uapi/mman.h>
@@ -42,62 +44,51 @@
 
 enum { FIRST_INSTANT = 1, A_COPIED, B_STORED, SECOND_INSTANT, Y_STORED, A_OPENED, X_STORED };
 
-static unsigned nr_forks;
-
 static void child_has(vaddr_t addr, u64 expected)
 {
-    u64 value = 0;
-    int err = soft_load(addr, &value);
-    if (err || value != expected) {
-        wrong_hold("stored after the instant, and the child has it", value);
+    u64 value = hold_load(addr);
+    if (value != expected) {
+        wrong_hold("the child has not what was there at the instant", value);
     }
 }
 
-static void store_pinned(vaddr_t addr, u64 value)
+static struct page *pin(vaddr_t addr)
 {
     struct page *page;
     int err = gup_page(hold_mm, addr, true, &page);
     if (err) {
         wrong_hold("a pin fails", (u64)err);
     }
+    return page;
+}
+
+// The pin goes.
+static void store_pinned(struct page *page, vaddr_t addr, u64 value)
+{
     atomic_store_explicit((_Atomic u64 *)((char *)page_addr(page) + (addr & ~PAGE_MASK)), value,
                           memory_order_relaxed);
     page_put(page);
 }
 
-static struct mm *fork_here(void)
+static void hold_first_fork(const char *where)
 {
-    struct mm *child;
-    nr_forks++;
-    int err = mm_fork(hold_mm, &child);
-    if (err) {
-        wrong_hold("fork fails", (u64)err);
+    if (stage_begins(FIRST_INSTANT, where, "fork copy")) {
+        stage_wait(B_STORED);
     }
-    return child;
 }
 
-static void hold_forker(const char *where)
+static void hold_second_fork(const char *where)
 {
-    unsigned now = stage();
-    if (strcmp(where, "fork copy") != 0) {
-        return;
-    }
-    if (nr_forks == 1 && now < FIRST_INSTANT) {
-        stage_set(FIRST_INSTANT);
-        stage_wait(B_STORED);
-    } else if (nr_forks == 2 && now == B_STORED) {
-        stage_set(SECOND_INSTANT);
+    if (stage_begins(SECOND_INSTANT, where, "fork copy")) {
         stage_wait(X_STORED);
     }
 }
 
 static void hold_opener(const char *where)
 {
-    unsigned now = stage();
-    if (now == FIRST_INSTANT && strcmp(where, "fork open") == 0) {
-        stage_set(A_COPIED);
+    if (stage_begins(A_COPIED, where, "fork open")) {
         stage_wait(Y_STORED);
-    } else if (now == Y_STORED) { // it has opened what it wanted to, and tries its store again
+    } else if (stage() == Y_STORED) { // it has opened what it wanted to, and tries its store again
         stage_set(A_OPENED);
         stage_wait(X_STORED);
     }
@@ -105,10 +96,10 @@ static void hold_opener(const char *where)
 
 static void forker(u64 round)
 {
-    nr_forks = 0;
-    soft_cpu->at_point = hold_forker;
-    struct mm *first = fork_here();
-    struct mm *second = fork_here();
+    soft_cpu->at_point = hold_first_fork;
+    struct mm *first = hold_fork();
+    soft_cpu->at_point = hold_second_fork;
+    struct mm *second = hold_fork();
     soft_cpu->at_point = NULL;
     mm_put(first);
     mm_activate(second);
@@ -134,7 +125,7 @@ static void storer(u64 round)
     hold_store(PLACE_V + B_WORD, round);
     stage_set(B_STORED);
     stage_wait(SECOND_INSTANT);
-    store_pinned(PLACE_V + B_WORD, 2 * round);
+    store_pinned(pin(PLACE_V), PLACE_V + B_WORD, 2 * round);
     hold_store(PLACE_U + B_WORD, 2 * round);
     stage_set(Y_STORED);
     stage_wait(A_OPENED);
@@ -162,3 +153,29 @@ const struct schedule hold_forks = {.name = "two forks",
                                     .nr_parts = 3,
                                     .part = {forker, opener, storer},
                                     .end = forks_end};
+
+// ---- Pinned before the fork ---------------------------------------------------------------------
+
+static void pinner(u64 round)
+{
+    struct page *page = pin(PLACE_T);
+    struct mm *child = hold_fork();
+    hold_store(PLACE_T + B_WORD, round);
+    store_pinned(page, PLACE_T + A_WORD, round);
+    u64 value = hold_load(PLACE_T + A_WORD);
+    if (value != round) {
+        wrong_hold("a store through a pin is lost", value);
+    }
+    mm_activate(child);
+    child_has(PLACE_T + A_WORD, ~0ul);
+    child_has(PLACE_T + B_WORD, 0);
+    mm_activate(hold_mm);
+    mm_put(child);
+}
+
+const struct schedule hold_pin = {.name = "pinned before the fork",
+                                  .writers_may_wait = true,
+                                  .begin = forks_begin,
+                                  .nr_parts = 1,
+                                  .part = {pinner},
+                                  .end = forks_end};

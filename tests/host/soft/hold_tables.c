@@ -32,9 +32,26 @@
 //     clears all entries; returns
 //
 // The store must not be lost. (The new VMA is PENDING, and S waits for M.)
+//
+// Freed under a fault (invariant 4). A fault that has read an entry of the topmost table goes on to
+// the table below, whatever becomes of that:
+//
+//     F                                           U
+//     reads the entry; held                       munmap: nothing is left below: detaches the
+//                                                 tables, shoots them down, gives them to RCU
+//     reads in the table: no entry
+//
+// (F is in an RCU section, so what it reads there is neither poison nor somebody else's.)
+//
+// Moved into a table that is gone (invariant 3). The table that mremap moves a page to is empty,
+// and a fault beside it that fails prunes it:
+//
+//     M                                           F
+//     takes the page; finds the other table; held
+//                                                 fault: no VMA; the table is empty: detaches it
+//     locks the table: detached; walks again
 
 #include <k/errno.h>
-#include <k/string.h>
 #include <pgtable.h>
 #include <uapi/mman.h>
 #include "holds.h"
@@ -44,6 +61,7 @@
 #define PLACE_U pt_span(2)
 #define PLACE_T (PLACE_U + pt_span(2))
 #define END     (PLACE_T + pt_span(1))
+#define ALONE   (3ul << 39) // in that entry of the topmost table
 #define ANON    (MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE)
 
 // ---- A table in the store buffer ----------------------------------------------------------------
@@ -52,8 +70,7 @@ enum { LIVE = 1, UNMAPPED };
 
 static void hold_installer(const char *where)
 {
-    if (stage() < LIVE && strcmp(where, "fault locked") == 0) {
-        stage_tell(LIVE);
+    if (stage_begins(LIVE, where, "fault locked")) {
         stage_hold(UNMAPPED);
     }
 }
@@ -111,24 +128,19 @@ enum { LOOKING = 1, STORED };
 
 static void hold_closer(const char *where)
 {
-    if (stage() < LOOKING && strcmp(where, "fork find") == 0) {
-        stage_tell(LOOKING);
+    if (stage_begins(LOOKING, where, "fork find")) {
         stage_hold(STORED);
     }
 }
 
 static void closer(u64 round)
 {
-    struct mm *child;
     (void)round;
     soft_cpu->at_point = hold_closer;
     soft_cpu->keep_stores = true;
-    int err = mm_fork(hold_mm, &child);
+    struct mm *child = hold_fork();
     soft_cpu->keep_stores = false;
     soft_cpu->at_point = NULL;
-    if (err) {
-        wrong_hold("fork fails", (u64)err);
-    }
     mm_activate(child);
     u64 x = hold_load(PLACE_U + W_WORD), y = hold_load(PLACE_T + W_WORD);
     if (y && !x) {
@@ -170,8 +182,7 @@ enum { PUBLISHED = 1, FILLED, MAPPED };
 
 static void hold_mapper(const char *where)
 {
-    if (stage() < PUBLISHED && strcmp(where, "retired") == 0) {
-        stage_set(PUBLISHED);
+    if (stage_begins(PUBLISHED, where, "retired")) {
         stage_hold(FILLED);
     }
 }
@@ -202,10 +213,7 @@ static void replace_begin(u64 round)
 {
     (void)round;
     hold_map(PLACE_T, PAGE_SIZE, ANON, NULL);
-    int err = mm_mprotect(hold_mm, PLACE_T, PAGE_SIZE, PROT_READ);
-    if (err) {
-        wrong_hold("mprotect fails", (u64)err);
-    }
+    hold_protect(PLACE_T, PAGE_SIZE, PROT_READ);
 }
 
 static void replace_end(void)
@@ -219,3 +227,106 @@ const struct schedule hold_replace = {.name = "stored before the zap",
                                       .nr_parts = 2,
                                       .part = {mapper, filler},
                                       .end = replace_end};
+
+// ---- Freed under a fault ------------------------------------------------------------------------
+
+static void hold_walker(const char *where)
+{
+    if (stage_begins(LIVE, where, "walk")) {
+        stage_wait(UNMAPPED);
+    }
+}
+
+static void walker(u64 round)
+{
+    u64 value;
+    (void)round;
+    soft_cpu->at_point = hold_walker;
+    int err = soft_load(ALONE, &value);
+    soft_cpu->at_point = NULL;
+    if (err != -EFAULT) {
+        wrong_hold("accessible after munmap", (u64)err);
+    }
+}
+
+// The tables are there, the first page is not.
+static void walk_begin(u64 round)
+{
+    hold_map(ALONE, 2 * PAGE_SIZE, ANON, NULL);
+    hold_store(ALONE + PAGE_SIZE, round);
+}
+
+static void walk_end(void)
+{
+    hold_unmap(ALONE, 2 * PAGE_SIZE);
+}
+
+static void walk_unmapper(u64 round)
+{
+    (void)round;
+    stage_wait(LIVE);
+    walk_end();
+    stage_set(UNMAPPED);
+}
+
+// mmap_lock keeps munmap out while a fault is there.
+const struct schedule hold_walk = {.name = "freed under a fault",
+                                   .begin = walk_begin,
+                                   .nr_parts = 2,
+                                   .part = {walker, walk_unmapper},
+                                   .end = walk_end};
+
+// ---- Moved into a table that is gone ------------------------------------------------------------
+
+enum { TAKEN = 1, FOUND, PRUNED };
+
+static void hold_mover(const char *where)
+{
+    if (stage_begins(TAKEN, where, "move")) {
+        return; // before that it makes sure that the table is there
+    }
+    if (stage() == TAKEN && stage_begins(FOUND, where, "move to")) {
+        stage_wait(PRUNED);
+    }
+}
+
+static void mover(u64 round)
+{
+    soft_cpu->at_point = hold_mover;
+    hold_move_page(PLACE_U, PLACE_T);
+    soft_cpu->at_point = NULL;
+    u64 value = hold_load(PLACE_T);
+    if (value != round) {
+        wrong_hold("what was moved is not there", value);
+    }
+}
+
+static void pruner(u64 round)
+{
+    u64 value;
+    (void)round;
+    stage_wait(FOUND);
+    int err = soft_load(PLACE_T + PAGE_SIZE, &value);
+    if (err != -EFAULT) {
+        wrong_hold("accessible where nothing is mapped", (u64)err);
+    }
+    stage_set(PRUNED);
+}
+
+static void gone_begin(u64 round)
+{
+    hold_map(PLACE_U, PAGE_SIZE, ANON, NULL);
+    hold_store(PLACE_U, round);
+}
+
+static void gone_end(void)
+{
+    hold_unmap(PLACE_T, PAGE_SIZE);
+}
+
+// mmap_lock keeps faults out while mremap is there.
+const struct schedule hold_gone = {.name = "moved into a table that is gone",
+                                   .begin = gone_begin,
+                                   .nr_parts = 2,
+                                   .part = {mover, pruner},
+                                   .end = gone_end};

@@ -5,6 +5,8 @@
 // round. The schedules: hold_files.c, hold_forks.c, hold_tables.c, hold_tlb.c.
 
 #include <k/assert.h>
+#include <k/string.h>
+#include <sched.h>
 #include <scheme.h>
 #include <smp.h>
 #include <uapi/mman.h>
@@ -14,12 +16,12 @@
 #define PATIENCE 2000u // turns
 
 struct mm *hold_mm;
-static const struct schedule *schedule;
+static const struct schedule *played;
 static atomic_uint how_far;
 
 void wrong_hold(const char *what, u64 value)
 {
-    panic("%s: %s: %lx", schedule->name, what, (unsigned long)value);
+    panic("%s: %s: %lx", played->name, what, (unsigned long)value);
 }
 
 unsigned stage(void)
@@ -27,21 +29,34 @@ unsigned stage(void)
     return atomic_load_explicit(&how_far, memory_order_seq_cst);
 }
 
-void stage_tell(unsigned to)
+void stage_set(unsigned to)
 {
+    if (!soft_cpu->keep_stores) {
+        soft_drain();
+    }
     atomic_store_explicit(&how_far, to, memory_order_seq_cst);
 }
 
-void stage_set(unsigned to)
+bool stage_begins(unsigned which, const char *where, const char *place)
 {
-    soft_drain();
-    stage_tell(to);
+    if (stage() >= which || strcmp(where, place) != 0) {
+        return false;
+    }
+    stage_set(which);
+    return true;
 }
 
 void stage_wait(unsigned for_stage)
 {
     while (stage() < for_stage) {
         soft_wait();
+    }
+}
+
+void stage_sleep(unsigned for_stage)
+{
+    while (stage() < for_stage) {
+        schedule();
     }
 }
 
@@ -92,18 +107,54 @@ u64 hold_load(vaddr_t at)
     return value;
 }
 
+void hold_protect(vaddr_t at, u64 bytes, unsigned prot)
+{
+    int err = mm_mprotect(hold_mm, at, bytes, prot);
+    if (err) {
+        wrong_hold("mprotect fails", (u64)err);
+    }
+}
+
+void hold_move_page(vaddr_t from, vaddr_t to)
+{
+    s64 at = mm_mremap(hold_mm, from, PAGE_SIZE, PAGE_SIZE, MREMAP_MAYMOVE | MREMAP_FIXED, to);
+    if (at < 0) {
+        wrong_hold("mremap fails", (u64)at);
+    }
+}
+
+void hold_discard(vaddr_t at, u64 bytes)
+{
+    int err = mm_madvise(hold_mm, at, bytes, MADV_DONTNEED);
+    if (err) {
+        wrong_hold("madvise fails", (u64)err);
+    }
+}
+
+struct mm *hold_fork(void)
+{
+    struct mm *child;
+    int err = mm_fork(hold_mm, &child);
+    if (err) {
+        wrong_hold("fork fails", (u64)err);
+    }
+    return child;
+}
+
 // ---- All CPUs -----------------------------------------------------------------------------------
 
 static const struct schedule *const schedules[] = {
-    &hold_forks, &hold_lazy,  &hold_loaded, &hold_copy,  &hold_park,   &hold_move,
-    &hold_flush, &hold_clear, &hold_table,  &hold_close, &hold_replace};
+    &hold_forks,       &hold_lazy,   &hold_missed, &hold_freed,   &hold_loaded,
+    &hold_store_first, &hold_copy,   &hold_park,   &hold_move,    &hold_flush,
+    &hold_clear,       &hold_table,  &hold_close,  &hold_replace, &hold_walk,
+    &hold_pin,         &hold_insert, &hold_tryget, &hold_between, &hold_gone};
 
 static void run_schedule(unsigned me, const struct schedule *s)
 {
     for (u64 round = 1; round <= ROUNDS; round++) {
         soft_barrier();
         if (me == 0) {
-            schedule = s;
+            played = s;
             stage_set(0);
             s->begin(round);
             host_progress();
