@@ -257,6 +257,25 @@ static s64 ioctl_nonblock(struct file *f, u64 user)
     return 0;
 }
 
+// As F_SETFL does it: the flag is kept, SIGIO is never sent. What could send it on Linux takes it.
+static s64 ioctl_async(struct file *f, u64 user)
+{
+    u32 mode = f->inode->mode;
+    s32 on;
+    if (arch_copy_from_user(&on, (const void *)user, sizeof(on))) {
+        return -EFAULT;
+    }
+    if (!on) {
+        atomic_fetch_and(&f->flags, ~(unsigned)O_ASYNC);
+        return 0;
+    }
+    if (!S_ISFIFO(mode) && !S_ISSOCK(mode) && !(S_ISCHR(mode) && f->ops->ioctl)) {
+        return -ENOTTY;
+    }
+    atomic_fetch_or(&f->flags, O_ASYNC);
+    return syscall_missing("FIOASYNC: SIGIO", 0);
+}
+
 static s64 ioctl_bytes_left(struct file *f, u64 user)
 {
     mutex_lock(&f->pos_lock);
@@ -277,6 +296,8 @@ s64 sys_ioctl(const u64 *a)
         r = min(fd_cloexec((int)a[0], cmd == FIOCLEX), 0);
     } else if (cmd == FIONBIO) {
         r = ioctl_nonblock(f, a[2]);
+    } else if (cmd == FIOASYNC) {
+        r = ioctl_async(f, a[2]);
     } else if (cmd == FIONREAD && f->mapping) {
         r = ioctl_bytes_left(f, a[2]);
     } else if (cmd == FICLONE || cmd == FICLONERANGE) {

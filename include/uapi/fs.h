@@ -221,6 +221,7 @@ struct uapi_statfs {
 #define FIONREAD   0x541b
 #define FIONBIO    0x5421
 #define FIOCLEX    0x5451
+#define FIOASYNC   0x5452
 #define FIONCLEX   0x5450
 
 #define FICLONE      0x40049409
