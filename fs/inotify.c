@@ -6,6 +6,7 @@
 // for, shows as one IN_Q_OVERFLOW, which is made with the instance. It may be queued again from the
 // moment on when it is taken from the queue: what is lost after that the reader does not know yet.
 #include <arch/uaccess.h>
+#include <k/explore.h>
 #include <k/string.h>
 #include <proc.h>
 #include <syscalls.h>
@@ -76,6 +77,7 @@ static ssize_t inotify_read(struct file *f, void *buf, size_t n, u64 *pos)
         bool too_small;
         struct event *e = event_take(g, n - done, &too_small);
         if (e) {
+            yield_point("inotify: an event is taken");
             size_t size = event_bytes(e);
             if (event_give(e, (char *)buf + done)) {
                 return -EFAULT;

@@ -410,6 +410,71 @@ static void test_overflow(void)
     group("overflow");
 }
 
+#define WRITERS 3
+#define RING    50
+
+static int ring[WRITERS][RING];
+static atomic_int writing;
+
+static void *ring_writer(void *arg)
+{
+    int *fd = ring[(long)arg];
+    for (int i = 0; i < 30000; i++) {
+        fchmod(fd[i % RING], 0600);
+    }
+    writing--;
+    return NULL;
+}
+
+// Each writer goes round its files, so it can be seen what is missing. With room for one event the
+// one after IN_Q_OVERFLOW comes when that has been read, and what is lost behind it is told anew.
+static void test_overflow_race(void)
+{
+    static char buf[4096] __attribute__((aligned(8)));
+    int last[WRITERS] = {-1, -1, -1}, silent = 0, was;
+    pthread_t t[WRITERS];
+    ssize_t n;
+    set_limit("max_queued_events", 1);
+    was = old_limit;
+    start();
+    for (int i = 0; i < WRITERS * RING; i++) {
+        int fd = make("ring");
+        CHECK_EQ(inotify_add_watch(in, "ring", IN_ATTRIB), i + 1);
+        unlink("ring");
+        ring[i / RING][i % RING] = fd;
+    }
+    while (read(in, buf, sizeof(buf)) > 0) { // of the unlinks
+    }
+    writing = WRITERS;
+    for (long i = 0; i < WRITERS; i++) {
+        MUST(pthread_create(&t[i], NULL, ring_writer, (void *)i) == 0);
+    }
+    do {
+        while ((n = read(in, buf, sizeof(buf))) > 0) {
+            for (char *p = buf; p < buf + n; p += sizeof(struct inotify_event)) {
+                struct inotify_event *e = (struct inotify_event *)p;
+                int w = (e->wd - 1) / RING, k = (e->wd - 1) % RING;
+                if (e->mask & IN_Q_OVERFLOW) {
+                    memset(last, 0xff, sizeof(last));
+                    continue;
+                }
+                silent += last[w] >= 0 && k != (last[w] + 1) % RING;
+                last[w] = k;
+            }
+        }
+    } while (writing);
+    CHECK_EQ(silent, 0);
+    for (int i = 0; i < WRITERS; i++) {
+        pthread_join(t[i], NULL);
+    }
+    set_limit("max_queued_events", was);
+    close(in);
+    for (int i = 0; i < WRITERS * RING; i++) {
+        close(ring[i / RING][i % RING]);
+    }
+    group("overflow while it is read");
+}
+
 static void test_unmount(void)
 {
     start();
@@ -551,6 +616,7 @@ int main(void)
     test_read();
     test_limits();
     test_overflow();
+    test_overflow_race();
     test_unmount();
     test_race();
     test_search();
