@@ -71,8 +71,8 @@ static long cpu_us(void)
            r.ru_stime.tv_usec;
 }
 
-// Timers on this clock, due from lead_ns on, a microsecond apart, set in another order than they are
-// due in. True: all were set before the first was due.
+// Timers on this clock, due from lead_ns on, a microsecond apart, set in another order than they
+// are due in. True: all were set before the first was due.
 static int cpu_set(int clock, long lead_ns, timer_t t[CPU])
 {
     struct timespec now, then;
