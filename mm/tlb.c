@@ -45,7 +45,7 @@
 #include <tlb.h>
 
 struct tlb_cpu {
-    _Atomic(struct mm *) mm; // loaded here, or NULL: the kernel's tables
+    _Atomic(struct mm *) mm; // loaded here, or NULL: the kernel's tables; this CPU's own business
     atomic_bool lazy;        // loaded, but nobody runs in it
     bool gone;               // lazy, and the kernel's tables are loaded in its stead
     u64 gen;                 // mm->tlb_gen this CPU has caught up with
@@ -57,7 +57,7 @@ static DEFINE_PER_CPU(struct tlb_cpu, tlb_cpu);
 
 struct mm *tlb_loaded_mm(void)
 {
-    return this_cpu(tlb_cpu).mm;
+    return load_relaxed(&this_cpu(tlb_cpu).mm);
 }
 
 // Make mm's tables those of this CPU.
@@ -65,7 +65,7 @@ static void tlb_enter(struct tlb_cpu *t, struct mm *mm, unsigned cpu)
 {
     fetch_or_seq(&mm->cpus, 1ul << cpu); // pairs with tlb_shoot
     t->gen = load_seq(&mm->tlb_gen);
-    t->mm = mm;
+    store_relaxed(&t->mm, mm);
     t->gone = false;
     store_seq(&t->lazy, false);
     mmu_load(mm_root(mm, 0));
@@ -75,7 +75,7 @@ static void tlb_enter(struct tlb_cpu *t, struct mm *mm, unsigned cpu)
 
 static void tlb_change(struct tlb_cpu *t, struct mm *next, unsigned cpu)
 {
-    struct mm *prev = t->mm;
+    struct mm *prev = load_relaxed(&t->mm);
     bool gone = t->gone;
     fetch_add_relaxed(&next->refs, 1);
     tlb_enter(t, next, cpu);
@@ -91,12 +91,12 @@ void mm_switch(struct mm *next, unsigned cpu)
 {
     struct tlb_cpu *t = &per_cpu(tlb_cpu, cpu);
     if (!next) {
-        if (t->mm && !load_relaxed(&t->lazy)) {
+        if (load_relaxed(&t->mm) && !load_relaxed(&t->lazy)) {
             store_seq(&t->lazy, true); // after our last user access; pairs with tlb_shoot
         }
         return;
     }
-    if (t->mm != next) {
+    if (load_relaxed(&t->mm) != next) {
         tlb_change(t, next, cpu);
     } else if (t->gone) {
         tlb_enter(t, next, cpu);
@@ -124,11 +124,11 @@ static void tlb_forget_here(void *arg)
     struct forget *f = arg;
     unsigned long flags = irq_save();
     struct tlb_cpu *t = &this_cpu(tlb_cpu);
-    if (t->mm == f->mm) {
+    if (load_relaxed(&t->mm) == f->mm) {
         mmu_load(mmu_kernel_root());
         walks_forget();
         fetch_and_seq(&f->mm->cpus, ~(1ul << cpu_id()));
-        t->mm = NULL;
+        store_relaxed(&t->mm, NULL);
         t->gone = false;
         store_seq(&t->lazy, false);
         fetch_add_seq(&f->nr, 1); // pairs with tlb_forget
