@@ -178,7 +178,7 @@ static void while_changing(void)
     pthread_t t;
     MUST(bind(l, (void *)&name, len) == 0);
     MUST(pthread_create(&t, NULL, changer, NULL) == 0);
-    for (int i = 0; i < 1500; i++) {
+    for (int i = 0; i < 800; i++) {
         MUST(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
         wrong += !peer_possible(pair[0]);
         send_file(pair);
