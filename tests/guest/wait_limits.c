@@ -45,6 +45,7 @@ static void test_poll(void)
     set[MANY - 3].fd = never;
     set[70000].events = POLLIN;
     pid_t pid = fork();
+    MUST(pid >= 0);
     if (pid == 0) {
         usleep(100000); // likely after the parent sleeps; it holds for any order
         _exit(write(soon[1], "x", 1) != 1);
