@@ -17,7 +17,15 @@
 //      else wait for DONE, report both
 //
 // A watched value that changed though nobody met the watchpoint was written by code that is not
-// instrumented: assembly language. That is reported, too.
+// instrumented: assembly language. That is reported, too. Or by an access that had looked before
+// the watchpoint was there, and was held up: a race all the same, unless it is one of data_race().
+// So these leave their address behind when they look:
+//
+//      watcher                              data_race(x = 1)
+//                                           forgiven = &x; no key
+//      key: 0 -> my access; x is 0
+//                                           x = 1
+//      x is 1, nobody came; forgiven is &x
 //
 // Watchpoints are a small table by address; an access looks at one word in it. At most 8 bytes
 // within an aligned 8-byte granule are watched, of a larger access a random piece. Interrupts are
@@ -60,7 +68,8 @@ struct side {
 
 struct watch {
     _Atomic u64 key;
-    struct side other; // whoever made the key BUSY writes it, the watcher reads it after DONE
+    struct side other;     // whoever made the key BUSY writes it, the watcher reads it after DONE
+    atomic_ulong forgiven; // the granule that a data_race() was last about to write
 } cache_aligned;
 
 struct kcsan_cpu {
@@ -199,7 +208,8 @@ static noinline void watch(u64 addr, unsigned size, unsigned access)
     u64 after = value_read(addr, size);
     expected = key;
     if (atomic_compare_exchange_strong(&w->key, &expected, KEY_FREE)) {
-        if (before != after && !(access & ATOMIC)) {
+        // The load pairs with the store in look.
+        if (before != after && !(access & ATOMIC) && load_seq(&w->forgiven) != addr >> 3) {
             side_fill(&mine, addr, size, access);
             report(&mine, &(struct side){.thread = NULL});
         }
@@ -245,6 +255,9 @@ static inline void look(u64 addr, unsigned size, unsigned access)
     struct watch *w = watch_of(addr);
     u64 key = load_relaxed(&w->key);
 
+    if (unlikely(access & WRITE && this_cpu(kcsan_cpu).ignore > 0)) {
+        store_seq(&w->forgiven, addr >> 3); // before the write itself; pairs with watch
+    }
     if (unlikely(key & KEY_TAKEN) && conflicts(key, addr, size, access)) {
         meet(w, key, addr, size, access);
     }
