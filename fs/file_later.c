@@ -61,7 +61,7 @@ void file_put_later(struct file *f)
     struct file *head = load_relaxed(&later);
     do {
         f->later = head;
-    } while (!atomic_compare_exchange_weak(&later, &head, f)); // pairs with the exchange below
+    } while (!atomic_compare_exchange_weak(&later, &head, f)); // pairs with chain_take
     waitq_wake_one(&later_waitq);
 }
 
@@ -77,7 +77,7 @@ void file_put_then(void (*fn)(void))
 // What has been handed over, the oldest first.
 static struct file *chain_take(void)
 {
-    struct file *f = atomic_exchange(&later, NULL), *first = NULL;
+    struct file *f = atomic_exchange(&later, NULL), *first = NULL; // pairs with file_put_later
     while (f) {
         struct file *older = f->later;
         f->later = first;
