@@ -266,17 +266,31 @@ static void step_mprotect(struct worker *w, unsigned k)
     note_error(w, mprotect(w->page[k], PAGE, PROT_READ) != 0);
 }
 
-static void step_cycle(struct worker *w, unsigned k)
+static void map_and_unmap(struct worker *w, size_t len, bool touch)
 {
-    (void)k;
-    char *p = mmap(NULL, PAGE, RW, ANON, -1, 0);
+    char *p = mmap(NULL, len, RW, ANON, -1, 0);
 
     if (p == MAP_FAILED) {
         note_error(w, true);
         return;
     }
-    store(p);
-    note_error(w, munmap(p, PAGE) != 0);
+    if (touch) {
+        store(p);
+    }
+    note_error(w, munmap(p, len) != 0);
+}
+
+static void step_cycle(struct worker *w, unsigned k)
+{
+    (void)k;
+    map_and_unmap(w, PAGE, true);
+}
+
+/* What mmap1 of will-it-scale does. */
+static void step_cycle_untouched(struct worker *w, unsigned k)
+{
+    (void)k;
+    map_and_unmap(w, 128ul << 20, false);
 }
 
 const struct operation operations[] = {
@@ -294,5 +308,7 @@ const struct operation operations[] = {
     {"munmap_touched", "munmap of a touched page", 64, 0, setup_touched, step_munmap, unmap_last},
     {"mprotect", "mprotect of an untouched page", 64, 0, setup_pages, step_mprotect, unmap_pages},
     {"cycle", "mmap, touch, munmap", 64, 0, setup_nothing, step_cycle, teardown_nothing},
+    {"cycle_untouched", "mmap, munmap of 128 MiB, untouched", 64, 0, setup_nothing,
+     step_cycle_untouched, teardown_nothing},
     {NULL, NULL, 0, 0, NULL, NULL, NULL},
 };
