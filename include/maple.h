@@ -75,6 +75,7 @@ void mt_drain_local(void);
 struct maple_gap {
     u64 start;  // of the range found
     u64 lo, hi; // the whole gap around it, also where it reaches out of the window
+    void *next; // the entry that it ends at; NULL: it ends the tree
 };
 
 // Free-area search, O(log n): the lowest (highest) start of an empty range of `size` bytes that

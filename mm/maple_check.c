@@ -33,21 +33,26 @@ static const char *check_pivots(struct maple_node *n, u64 lo, u64 hi)
 
 static const char *check_leaf(struct check *c, struct maple_node *n, u64 lo, u64 hi, u64 *max_gap)
 {
+    u64 gap = 0, before = c->nr_ranges; // gap: as far as here
+
     for (unsigned i = 0; i < n->nr; i++) {
         void *entry = slot_get(n, i);
 
-        if (entry == NULL) {
-            *max_gap = max(*max_gap, slot_end(n, i, hi) - slot_start(n, i, lo));
+        if (i > 0 ? entry == c->prev && entry != NULL : !c->first && entry == c->prev) {
+            return entry == NULL ? "a gap goes on in the next leaf"
+                                 : "two ranges of one entry touch";
         }
-        if (!c->first && entry == c->prev) {
-            return entry == NULL ? "two gaps touch" : "two ranges of one entry touch";
-        }
+        gap = entry == NULL ? gap + slot_end(n, i, hi) - slot_start(n, i, lo) : 0;
+        *max_gap = max(*max_gap, gap);
         c->nr_ranges += entry != NULL;
         c->prev = entry;
         c->first = false;
     }
     if (c->prev == NULL && hi != c->limit) {
         return "a leaf ends in a gap";
+    }
+    if (c->nr_ranges == before) {
+        return "a leaf is empty";
     }
     return NULL;
 }
@@ -100,9 +105,6 @@ const char *mt_check(struct maple_tree *mt)
             return "the tree is too high";
         }
         broken = check_node(&c, root, 0, mt->limit, &gap);
-    }
-    if (broken == NULL && root != NULL && c.nr_ranges == 0) {
-        return "an empty tree has nodes";
     }
     if (broken == NULL && c.nr_ranges != mt->nr_ranges) {
         return "nr_ranges is not the number of ranges";

@@ -11,7 +11,16 @@
 //     middle        | B  | X    | C  |           left rest, the new slot, right rest
 //     after    [  A   B    X      C   D  ]
 //
-// A store that exchanges one pointer and no boundary does not even need the new leaf.
+// A store that exchanges one pointer and no boundary does not even need the new leaf: one VMA for
+// another, and also a VMA that goes and one that comes where such a one was. For a gap may be
+// several slots, and a munmap leaves the bounds of what it takes away for the next mmap of that
+// size:
+//
+//     slots       0    1    2    3            munmap of B: one word. The leaf has two gaps that
+//     before   [  A    -    B    D  ]         touch; to the search for free areas they are one.
+//     after    [  A    -    -    D  ]         mmap of as much, highest first: one word.
+//
+// Readers see both as they see any exchange. What such runs of gaps do to the tree: mm/maple.c.
 //
 // Everything else is for mm/maple_store.c, which can do this as well, in three times the
 // instructions. The rules are the same (mm/maple.c), and so is why readers are not disturbed: the
@@ -61,8 +70,8 @@ static void middle_add(struct splice *s, u64 end, void *ptr)
     s->middle[s->nr_middle++] = (struct slot){.end = end, .ptr = ptr};
 }
 
-// What comes in the place of which slots. Neighbouring gaps are joined; equal entries are not
-// neighbours here.
+// What comes in the place of which slots. A gap is joined with the slots beside it; equal entries
+// are not neighbours here.
 static void splice_plan(struct splice *s, const struct path *p, unsigned j, u64 last_end, u64 start,
                         u64 end, void *entry)
 {
@@ -88,10 +97,26 @@ static void splice_plan(struct splice *s, const struct path *p, unsigned j, u64 
         return;
     }
     if (end == last_end && s->to < n->nr && slot_get(n, s->to) == NULL) {
-        last_end = slot_end(n, s->to, s->hi);
+        last_end = leaf_end(n, s->to, s->hi);
         s->to++;
     }
     middle_add(s, last_end, NULL);
+}
+
+// The new leaf holds something.
+static bool splice_has_entry(const struct splice *s)
+{
+    for (unsigned i = 0; i < s->nr_middle; i++) {
+        if (s->middle[i].ptr != NULL) {
+            return true;
+        }
+    }
+    for (unsigned i = 0; i < s->leaf->nr; i++) {
+        if ((i < s->from || i >= s->to) && slot_get(s->leaf, i) != NULL) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static bool splice_fits(const struct splice *s, const struct maple_tree *mt, const struct path *p)
@@ -102,10 +127,10 @@ static bool splice_fits(const struct splice *s, const struct maple_tree *mt, con
     if (nr > LEAF_SLOTS || (nr < LEAF_MIN && p->height > 1)) {
         return false;
     }
-    if (last->ptr == NULL && s->to == s->leaf->nr) {
-        return s->hi == mt->limit && nr > 1; // only the tree's last leaf ends in a gap
+    if (s->hi == mt->limit) {
+        return splice_has_entry(s); // the tree's last leaf may end in a gap
     }
-    return true;
+    return last->ptr != NULL || s->to < s->leaf->nr;
 }
 
 static void slots_copy(struct maple_node *to, unsigned at, struct maple_node *from, unsigned i,
@@ -162,31 +187,62 @@ static void splice_count(struct maple_tree *mt, const struct splice *s)
 
 static u64 leaf_max_gap(struct maple_node *n, u64 lo, u64 hi)
 {
-    u64 gap = 0;
+    u64 largest = 0, since = lo; // where the gap that a slot goes on or begins began
 
     for (unsigned i = 0; i < n->nr; i++) {
-        if (slot_get(n, i) == NULL) {
-            gap = max(gap, slot_end(n, i, hi) - slot_start(n, i, lo));
+        u64 end = leaf_end(n, i, hi);
+
+        if (slot_get(n, i) != NULL) {
+            since = end;
+        } else {
+            largest = max(largest, end - since);
         }
     }
-    return gap;
+    return largest;
 }
 
-// Exchange the pointer of the path's slot, unless that makes two gaps meet or a leaf end in one.
+// Slot i is not all that the leaf n holds. From the end, which is an entry but in the tree's last.
+static bool leaf_has_other(struct maple_node *n, unsigned i)
+{
+    for (unsigned k = n->nr; k-- > 0;) {
+        if (k != i && slot_get(n, k) != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
+// The path's slot has become a gap, or is none any more. Tell the nodes above.
+static void slot_update_gap(struct path *p, const struct splice *s, bool is_gap)
+{
+    struct maple_node *n = s->leaf;
+    struct run r = leaf_run(n, p->idx[0]);
+    u64 gap = leaf_end(n, r.last, s->hi) - leaf_start(n, r.first, s->lo);
+    u64 largest = p->node[1]->inner.gap[p->idx[1]];
+
+    if (is_gap) {
+        path_set_gap(p, 0, max(gap, largest));
+    } else if (gap == largest) {
+        path_set_gap(p, 0, leaf_max_gap(n, s->lo, s->hi));
+    }
+}
+
+// Exchange the pointer of the path's slot, unless that leaves the leaf ending in a gap, or empty.
 static bool slot_exchange(struct maple_tree *mt, struct path *p, const struct splice *s,
                           void *entry)
 {
     struct maple_node *n = s->leaf;
     unsigned i = p->idx[0];
 
-    if (entry == NULL && (i + 1u == n->nr || slot_get(n, i + 1u) == NULL ||
-                          (i > 0 && slot_get(n, i - 1u) == NULL))) {
+    if (entry == NULL && (i + 1u == n->nr || !leaf_has_other(n, i))) {
         return false;
     }
     rcu_assign_pointer(&n->leaf.slot[i], entry); // pairs with the readers' load of slot
     if (p->entry == NULL || entry == NULL) {
         mt->nr_ranges += p->entry == NULL ? 1 : -1ull;
-        path_set_gap(p, 0, leaf_max_gap(n, s->lo, s->hi));
+        if (p->height > 1) {
+            slot_update_gap(p, s, entry == NULL);
+        }
     }
     return true;
 }
@@ -218,7 +274,7 @@ bool leaf_store(struct maple_tree *mt, struct maple_prealloc *pre, struct path *
     }
     if (end > p->hi) {
         j = leaf_index(s.leaf, end - 1);
-        last_end = slot_end(s.leaf, j, s.hi);
+        last_end = leaf_end(s.leaf, j, s.hi);
     } else if (p->entry == entry) {
         return true; // erasing inside a gap, or storing what is there
     }

@@ -48,8 +48,8 @@ void path_find(struct maple_tree *mt, struct path *p, u64 addr)
     i = leaf_index(n, addr);
     p->node[0] = n;
     p->idx[0] = (u8)i;
-    p->lo = slot_start(n, i, p->lo);
-    p->hi = slot_end(n, i, p->hi);
+    p->lo = leaf_start(n, i, p->lo);
+    p->hi = leaf_end(n, i, p->hi);
     p->entry = slot_get(n, i);
 }
 

@@ -76,21 +76,49 @@ static inline unsigned inner_index(const struct maple_node *n, u64 addr)
     return i;
 }
 
-// The bounds of slot i of a node that spans [lo, hi).
+// The bounds of slot i of a node that spans [lo, hi): of a leaf, and of either kind.
+static inline u64 leaf_start(const struct maple_node *n, unsigned i, u64 lo)
+{
+    return i == 0 ? lo : n->leaf.pivot[i - 1];
+}
+
+static inline u64 leaf_end(const struct maple_node *n, unsigned i, u64 hi)
+{
+    return i + 1u == n->nr ? hi : n->leaf.pivot[i];
+}
+
 static inline u64 slot_start(const struct maple_node *n, unsigned i, u64 lo)
 {
-    return i == 0 ? lo : n->level == 0 ? n->leaf.pivot[i - 1] : n->inner.pivot[i - 1];
+    return n->level == 0 ? leaf_start(n, i, lo) : i == 0 ? lo : n->inner.pivot[i - 1];
 }
 
 static inline u64 slot_end(const struct maple_node *n, unsigned i, u64 hi)
 {
-    return i + 1u == n->nr ? hi : n->level == 0 ? n->leaf.pivot[i] : n->inner.pivot[i];
+    return n->level == 0 ? leaf_end(n, i, hi) : i + 1u == n->nr ? hi : n->inner.pivot[i];
 }
 
 // The writer's view of a published slot: nobody else writes it, so no order is needed.
 static inline void *slot_get(struct maple_node *n, unsigned i)
 {
     return load_relaxed(&n->leaf.slot[i]);
+}
+
+// The gap that slot i of a leaf is part of, or would be if it were NULL: which slots.
+struct run {
+    unsigned first, last;
+};
+
+static inline struct run leaf_run(struct maple_node *n, unsigned i)
+{
+    struct run r = {i, i};
+
+    while (r.first > 0 && slot_get(n, r.first - 1) == NULL) {
+        r.first--;
+    }
+    while (r.last + 1u < n->nr && slot_get(n, r.last + 1) == NULL) {
+        r.last++;
+    }
+    return r;
 }
 
 static inline struct maple_node *child_get(struct maple_node *n, unsigned i)

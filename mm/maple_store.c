@@ -11,7 +11,7 @@
 //               -------                                     -----
 //                a b c          + what the level below made +  d e
 //
-//     balance  too short a list takes in a whole neighbour node (left or right then moves onto it)
+//     balance  too short a list takes in whole neighbour nodes (left or right then moves onto them)
 //     retire   remember the old nodes of the run, to be given to RCU after the publication
 //     build    cut the list into one to three new nodes
 //
@@ -31,8 +31,8 @@ struct item {
 };
 
 enum {
-    ROOM_FRONT = LEAF_SLOTS,        // a neighbour taken in on the left
-    ROOM_BACK = 2 * LEAF_SLOTS + 2, // both ends of a store over two full leaves, the new entry
+    ROOM_FRONT = LEAF_SLOTS + LEAF_MIN, // neighbours taken in on the left
+    ROOM_BACK = 2 * LEAF_SLOTS + 2,     // both ends of a store over two full leaves, the new entry
 };
 
 struct store {
@@ -128,38 +128,40 @@ static void take_in_left(struct store *s, unsigned level)
     struct maple_node *n = s->left.node[level];
     u64 hi = path_node_hi(s->mt, &s->left, level);
 
-    s->first -= n->nr;
-    s->nr += n->nr;
-    for (unsigned i = 0; i < n->nr; i++) {
-        s->item[s->first + i] = node_item(n, i, hi);
+    for (unsigned i = n->nr; i-- > 0;) {
+        struct item it = node_item(n, i, hi);
+
+        if (it.ptr != s->item[s->first].ptr) { // or else that one begins earlier now: a gap
+            s->item[--s->first] = it;
+            s->nr++;
+        }
     }
 }
 
-// One neighbour is always enough: it has the minimum of slots by itself, and at most one is lost by
-// joining two gaps. A neighbour under the same parent is preferred, since another parent would have
-// to be copied as well; there is none only when the store covers all the parent's other children.
+// One neighbour is mostly enough: it has the minimum of slots by itself, and at most one is lost by
+// joining two gaps. It takes more where leaves consist of runs of gaps, which a list has joined. A
+// neighbour under the same parent is preferred, since another parent would have to be copied as
+// well; there is none only when the store covers all the parent's other children.
 static void balance(struct store *s, unsigned level)
 {
     struct path *r = &s->right;
-    bool sibling;
 
     if (level >= s->height) {
         return;
     }
-    if (level == 0 && s->item[s->first + s->nr - 1].ptr == NULL) {
-        if (path_step_right(r, level)) { // a leaf must not end in a gap
+    if (level == 0 && s->item[s->first + s->nr - 1].ptr == NULL && path_step_right(r, level)) {
+        take_in_right(s, level); // a leaf must not end in a gap
+    }
+    while (s->nr < (level == 0 ? LEAF_MIN : INNER_MIN)) {
+        bool sibling = level + 1 < s->height && r->idx[level + 1] + 1u < r->node[level + 1]->nr;
+
+        if (!sibling && path_step_left(&s->left, level)) {
+            take_in_left(s, level);
+        } else if (path_step_right(r, level)) {
             take_in_right(s, level);
-            return;
+        } else {
+            break; // all there is: a root
         }
-    }
-    if (s->nr >= (level == 0 ? LEAF_MIN : INNER_MIN)) {
-        return;
-    }
-    sibling = level + 1 < s->height && r->idx[level + 1] + 1u < r->node[level + 1]->nr;
-    if (!sibling && path_step_left(&s->left, level)) {
-        take_in_left(s, level);
-    } else if (path_step_right(r, level)) {
-        take_in_right(s, level);
     }
 }
 
@@ -369,26 +371,23 @@ static void store_count(struct store *s)
     s->mt->nr_ranges += s->entry != NULL;
 }
 
-void mt_store(struct maple_tree *mt, struct maple_prealloc *pre, u64 start, u64 end, void *entry)
+// Any store. *p: the path to start.
+static noinline void store_general(struct maple_tree *mt, struct maple_prealloc *pre,
+                                   const struct path *p, u64 start, u64 end, void *entry)
 {
-    struct maple_node *root = root_get(mt);
     struct store s; // large: items are filled as far as they are used
 
-    assert(start < end && end <= mt->limit);
     s.mt = mt;
     s.pre = pre;
     s.start = start;
     s.end = end;
     s.entry = entry;
-    s.height = root != NULL ? root->level + 1u : 0;
+    s.height = p->height;
+    s.left = *p;
     s.retired = NULL;
     s.nr_made = 0;
     assert(s.height < MAX_HEIGHT);
-    path_find(mt, &s.left, start);
     if (s.height > 0) {
-        if (leaf_store(mt, pre, &s.left, start, end, entry)) {
-            return;
-        }
         path_find(mt, &s.right, end - 1);
         if (entry != NULL) {
             store_widen(&s);
@@ -401,4 +400,15 @@ void mt_store(struct maple_tree *mt, struct maple_prealloc *pre, u64 start, u64 
         mt->nr_ranges = 1;
     }
     store_rebuild(&s);
+}
+
+void mt_store(struct maple_tree *mt, struct maple_prealloc *pre, u64 start, u64 end, void *entry)
+{
+    struct path p;
+
+    assert(start < end && end <= mt->limit);
+    path_find(mt, &p, start);
+    if (p.height == 0 || !leaf_store(mt, pre, &p, start, end, entry)) {
+        store_general(mt, pre, &p, start, end, entry);
+    }
 }

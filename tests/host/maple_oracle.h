@@ -135,10 +135,18 @@ static inline bool oracle_gap(struct oracle *o, u64 lo, u64 hi, u64 size, bool h
         if (o->entry[i] != NULL || s >= e || e - s < size || (found && !highest)) {
             continue;
         }
-        *out = (struct maple_gap){highest ? e - size : s, o->addr[i], o->addr[run_end(o, i)]};
+        unsigned end = run_end(o, i);
+
+        *out = (struct maple_gap){highest ? e - size : s, o->addr[i], o->addr[end],
+                                  end < o->n ? o->entry[end] : NULL};
         found = true;
     }
     return found && size > 0;
+}
+
+static inline bool gap_equal(const struct maple_gap *a, const struct maple_gap *b)
+{
+    return a->start == b->start && a->lo == b->lo && a->hi == b->hi && a->next == b->next;
 }
 
 static inline void oracle_check_gaps(struct oracle *o, struct maple_tree *mt)
@@ -157,10 +165,10 @@ static inline void oracle_check_gaps(struct oracle *o, struct maple_tree *mt)
     size -= min(size, (u64)oracle_random(o, 2));
     found = oracle_gap(o, lo, hi, size, false, &b);
     assert_int_equal(mt_gap_lowest(mt, lo, hi, size, &a), found ? 0 : -ENOMEM);
-    assert_true(!found || (a.start == b.start && a.lo == b.lo && a.hi == b.hi));
+    assert_true(!found || (gap_equal(&a, &b)));
     found = oracle_gap(o, lo, hi, size, true, &b);
     assert_int_equal(mt_gap_highest(mt, lo, hi, size, &a), found ? 0 : -ENOMEM);
-    assert_true(!found || (a.start == b.start && a.lo == b.lo && a.hi == b.hi));
+    assert_true(!found || (gap_equal(&a, &b)));
 }
 
 // The structure's rules, and every range in order, forwards and backwards.
@@ -193,20 +201,23 @@ static inline void oracle_check_all(struct oracle *o, struct maple_tree *mt)
     assert_int_equal(nr, 0);
 }
 
-// A prepared store in tree and oracle, which may use no more nodes than mt_prepare counts on.
-static inline void both_store(struct oracle *o, struct maple_tree *mt, unsigned from, unsigned to,
-                              void *entry)
+// A prepared store in tree and oracle, which may use no more nodes than mt_prepare counts on: how
+// many it did.
+static inline unsigned both_store(struct oracle *o, struct maple_tree *mt, unsigned from,
+                                  unsigned to, void *entry)
 {
     struct maple_prealloc pre = {0};
     struct maple_node *root = root_get(mt);
-    unsigned height = root == NULL ? 1 : root->level + 1u, had;
+    unsigned height = root == NULL ? 1 : root->level + 1u, used;
 
     assert_int_equal(mt_prepare(mt, &pre, 1), 0);
-    had = pre.nr;
+    used = pre.nr;
     mt_store(mt, &pre, o->addr[from], o->addr[to], entry);
-    assert_in_range(had - pre.nr, 0, MAX_MADE * height + 1);
+    used -= pre.nr;
+    assert_in_range(used, 0, MAX_MADE * height + 1);
     mt_unprepare(&pre);
     oracle_store(o, from, to, entry);
+    return used;
 }
 
 #endif

@@ -28,13 +28,11 @@ static void finish(void)
     oracle_fini(&orc);
 }
 
-// Nodes in the tree can be no more than its slots allow; each level has a fifth of the one below.
+// Leaves are no more than ranges, and each level above has a fifth of the one below.
 static void check_node_count(void)
 {
-    u64 slots = 2 * tree.nr_ranges + 1;
-
     rcu_barrier();
-    assert_in_range(maple_nr_nodes(), 0, slots / LEAF_MIN * 5 / 4 + 8 + RESERVE_MAX);
+    assert_in_range(maple_nr_nodes(), 0, tree.nr_ranges * 5 / 4 + 8 + RESERVE_MAX);
 }
 
 // A span of cells: mostly short, sometimes over everything.
@@ -149,6 +147,98 @@ static void test_spans(void **state)
         }
         finish();
     }
+}
+
+static unsigned erase_and_restore(unsigned cell)
+{
+    void *e = orc.entry[cell];
+    unsigned used = both_store(&orc, &tree, cell, cell + 1, NULL);
+
+    oracle_check_all(&orc, &tree);
+    oracle_check_gaps(&orc, &tree);
+    used += both_store(&orc, &tree, cell, cell + 1, e);
+    oracle_check_all(&orc, &tree);
+    return used;
+}
+
+// What goes and comes again in the same place takes no node, unless it ends its leaf.
+static void test_same_place(void **state)
+{
+    struct maple_node *root;
+    unsigned nr_used = 0;
+
+    (void)state;
+    begin(1000, false);
+    for (unsigned i = 1; i < 16; i += 2) {
+        both_store(&orc, &tree, i, i + 1, &things[i]);
+    }
+    root = root_get(&tree);
+    for (unsigned i = 1; i < 16; i += 2) {
+        assert_int_equal(erase_and_restore(i), 0);
+    }
+    for (unsigned i = 1; i < 14; i += 2) { // a run of gaps as long as it gets
+        assert_int_equal(both_store(&orc, &tree, i, i + 1, NULL), 0);
+        oracle_check_all(&orc, &tree);
+        oracle_check_gaps(&orc, &tree);
+    }
+    assert_ptr_equal(root_get(&tree), root);
+    both_store(&orc, &tree, 15, 16, NULL);
+    assert_null(root_get(&tree));
+
+    for (unsigned i = 1; i < orc.n; i += 2) {
+        both_store(&orc, &tree, i, i + 1, &things[i]);
+    }
+    assert_in_range(root_get(&tree)->level, 1, MAX_HEIGHT);
+    for (unsigned i = 1; i < orc.n; i += 2) {
+        nr_used += erase_and_restore(i) > 0;
+    }
+    assert_in_range(nr_used, 1, 2 * mt_nr_nodes(&tree));
+    finish();
+}
+
+// Erase all of a leaf but its last entry, for most leaves, with no leaf built anew. Every other
+// cell is an entry, the tree's last is not.
+static void hollow_out(void)
+{
+    struct maple_node *spared = NULL;
+
+    for (unsigned i = 0; i < orc.n - 2; i++) {
+        struct path p;
+
+        path_find(&tree, &p, orc.addr[i]);
+        if (p.idx[0] == 0 && p.lo == orc.addr[i]) {
+            spared = oracle_random(&orc, 3) == 0 ? p.node[0] : NULL;
+        }
+        if (orc.entry[i] != NULL && p.node[0] != spared && p.idx[0] + 1u < p.node[0]->nr) {
+            assert_int_equal(both_store(&orc, &tree, i, i + 1, NULL), 0);
+        }
+    }
+    oracle_check_all(&orc, &tree);
+}
+
+// Stores among leaves that are nearly all gap: they take in neighbours until they have enough.
+static void test_hollow(void **state)
+{
+    (void)state;
+    begin(1000, false);
+    for (unsigned round = 0; round < 300 * shim_times(); round++) {
+        both_store(&orc, &tree, 0, orc.n, NULL);
+        for (unsigned i = 0; i < orc.n; i += 2) {
+            unsigned cell = i * 7 % orc.n; // out of order: leaves of many sizes, full ones, too
+
+            both_store(&orc, &tree, cell, cell + 1, &things[cell]);
+        }
+        hollow_out();
+        for (unsigned k = 0; k < 8; k++) {
+            unsigned from = oracle_random(&orc, orc.n - 60);
+            unsigned to = from + 1 + oracle_random(&orc, 60);
+
+            both_store(&orc, &tree, from, to, k % 2 ? &things[k] : NULL);
+            oracle_check_all(&orc, &tree);
+        }
+        oracle_check_gaps(&orc, &tree);
+    }
+    finish();
 }
 
 static void test_boundaries(void **state)
@@ -312,6 +402,7 @@ int main(void)
         cmocka_unit_test(test_boundaries),    cmocka_unit_test(test_every_cell),
         cmocka_unit_test(test_random_small),  cmocka_unit_test(test_random_medium),
         cmocka_unit_test(test_random_sparse), cmocka_unit_test(test_spans),
+        cmocka_unit_test(test_same_place),    cmocka_unit_test(test_hollow),
         cmocka_unit_test(test_no_memory),     cmocka_unit_test(test_bursts),
         cmocka_unit_test(test_million),
     };
