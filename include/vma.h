@@ -19,6 +19,7 @@ struct file;
 struct mm;
 struct page;
 struct vma_gap;
+struct vma_spec;
 
 enum vma_flag {
     VMA_READ = 1u << 0,
@@ -109,9 +110,10 @@ bool vma_tryget(struct vma *v);
 void vma_put(struct vma *v);
 long vma_nr_used(void); // for leak tests
 
-// Memory for a VMA, so that it need not be found under the edit lock; NULL: none. Sleeps.
-struct vma *vma_new(void);
-void vma_blank_free(struct vma *blank); // one that was not used, or NULL
+// A VMA of mm like *s but without a place, so that little is left to do under the edit lock; NULL:
+// no memory. Counts the file. Sleeps.
+struct vma *vma_draft(struct mm *mm, const struct vma_spec *s);
+void vma_draft_free(struct vma *draft); // one that was not used, or NULL
 
 // ---- Writers: plan, then commit (mm/vma.c). Under the edit lock of e->mm, but the release. ------
 //
@@ -135,7 +137,7 @@ struct vma_spec {
     const struct vma_ops *ops;
     u64 pgoff;
     bool pending;       // publish as VMA_PENDING until vma_commit_finish
-    struct vma **blank; // a blank VMA to use, taken away then; NULL: none
+    struct vma **draft; // of vma_draft, to be used and then taken away; NULL: none
     bool writer_comes;  // rmap_writer_came is owed to the file's mapping
 };
 

@@ -410,11 +410,11 @@ s64 mm_mmap(struct mm *mm, vaddr_t addr, u64 len, unsigned prot, unsigned flags,
     if (err) {
         goto out_file;
     }
-    struct vma *blank = vma_new();
-    s.blank = &blank;
-    err = blank ? edit_begin_one(&e, mm) : -ENOMEM;
+    struct vma *draft = vma_draft(mm, &s);
+    s.draft = &draft;
+    err = draft ? edit_begin_one(&e, mm) : -ENOMEM;
     if (err) {
-        goto out_blank;
+        goto out_draft;
     }
     err = mmap_locked(&e, &s, addr, len, flags);
     edit_end_one(&e);
@@ -422,8 +422,8 @@ s64 mm_mmap(struct mm *mm, vaddr_t addr, u64 len, unsigned prot, unsigned flags,
                  (flags & (MAP_POPULATE | MAP_NONBLOCK)) == MAP_POPULATE)) {
         mm_populate(mm, s.start, s.end, true); // best effort, as on Linux
     }
-out_blank:
-    vma_blank_free(blank);
+out_draft:
+    vma_draft_free(draft);
 out_file:
     if (s.writer_comes) {
         rmap_writer_came(file->mapping);

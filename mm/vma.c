@@ -84,44 +84,51 @@ void vma_put(struct vma *v)
     }
 }
 
-struct vma *vma_new(void)
+struct vma *vma_draft(struct mm *mm, const struct vma_spec *s)
 {
-    return kmem_cache_alloc(vma_cache, GFP_KERNEL);
+    struct vma *v = kmem_cache_alloc(vma_cache, GFP_KERNEL);
+    if (!v) {
+        return NULL;
+    }
+    v->mm = mm;
+    v->ops = s->ops;
+    v->file = s->file ? file_get(s->file) : NULL;
+    // Accessed already, so that the MMU need not write the entry.
+    v->entry[0] = pte_set_accessed(pte_make(0, vma_prot(s->flags, false)));
+    v->entry[1] = pte_set_accessed(pte_make(0, vma_prot(s->flags, true)));
+    store_relaxed(&v->ref, 1); // the tree publishes it all
+    store_relaxed(&v->scheme_word, 0);
+    list_init(&v->i_mmap_link);
+    list_init(&v->edit_link);
+    return v;
 }
 
-void vma_blank_free(struct vma *blank)
+void vma_draft_free(struct vma *draft)
 {
-    if (blank) {
-        kmem_cache_free(vma_cache, blank);
+    if (draft) {
+        if (draft->file) {
+            file_put(draft->file);
+        }
+        kmem_cache_free(vma_cache, draft);
     }
 }
 
 static struct vma *vma_make(struct mm *mm, const struct vma_spec *s)
 {
-    struct vma *v = s->blank ? *s->blank : NULL;
+    struct vma *v = s->draft ? *s->draft : NULL;
     if (v) {
-        *s->blank = NULL;
+        *s->draft = NULL;
     } else {
-        v = vma_new();
+        v = vma_draft(mm, s);
         if (!v) {
             return NULL;
         }
     }
     v->start = s->start;
     v->end = s->end;
-    v->flags = s->flags;
-    store_relaxed(&v->state, s->pending ? VMA_PENDING : VMA_LIVE); // the tree publishes it all
-    v->mm = mm;
-    v->ops = s->ops;
-    v->file = s->file ? file_get(s->file) : NULL;
+    v->flags = s->flags; // what the draft did not know of them is no matter of the entries
     v->pgoff = s->pgoff;
-    // Accessed already, so that the MMU need not write the entry.
-    v->entry[0] = pte_set_accessed(pte_make(0, vma_prot(s->flags, false)));
-    v->entry[1] = pte_set_accessed(pte_make(0, vma_prot(s->flags, true)));
-    store_relaxed(&v->ref, 1);
-    store_relaxed(&v->scheme_word, 0);
-    list_init(&v->i_mmap_link);
-    list_init(&v->edit_link);
+    store_relaxed(&v->state, s->pending ? VMA_PENDING : VMA_LIVE);
     return v;
 }
 
@@ -129,10 +136,7 @@ static struct vma *vma_make(struct mm *mm, const struct vma_spec *s)
 static void vma_discard(struct vma *v)
 {
     list_del(&v->edit_link);
-    if (v->file) {
-        file_put(v->file);
-    }
-    kmem_cache_free(vma_cache, v);
+    vma_draft_free(v);
 }
 
 void vma_to_spec(const struct vma *v, struct vma_spec *out)
@@ -462,7 +466,7 @@ int vma_find_gap(struct mm *mm, vaddr_t top, u64 len, struct vma_gap *out)
             return err;
         }
         u64 room = g.hi - (g.start + len);
-        struct vma *next = room < STACK_GUARD_GAP ? vma_find(mm, g.hi) : NULL;
+        struct vma *next = room < STACK_GUARD_GAP ? g.next : NULL;
         if (!next || !(next->flags & VMA_GROWSDOWN)) {
             out->start = g.start;
             out->prev = g.start == g.lo && g.lo > 0 ? vma_find(mm, g.lo - 1) : NULL;
