@@ -133,18 +133,12 @@ static bool splice_fits(const struct splice *s, const struct maple_tree *mt, con
     return last->ptr != NULL || s->to < s->leaf->nr;
 }
 
+// Copy slots and where they end.
 static void slots_copy(struct maple_node *to, unsigned at, struct maple_node *from, unsigned i,
                        unsigned nr)
 {
     for (unsigned k = 0; k < nr; k++) {
         store_relaxed(&to->leaf.slot[at + k], slot_get(from, i + k));
-    }
-}
-
-static void pivots_copy(struct maple_node *to, unsigned at, const struct maple_node *from,
-                        unsigned i, unsigned nr)
-{
-    for (unsigned k = 0; k < nr; k++) {
         to->leaf.pivot[at + k] = from->leaf.pivot[i + k];
     }
 }
@@ -153,21 +147,20 @@ static void pivots_copy(struct maple_node *to, unsigned at, const struct maple_n
 static struct maple_node *splice_build(const struct splice *s, struct maple_prealloc *pre)
 {
     struct maple_node *n = s->leaf, *m = node_take(pre);
-    unsigned at = s->from, rest = n->nr - s->to;
+    unsigned at = s->from;
 
     m->level = 0;
-    m->nr = (u8)(at + s->nr_middle + rest);
+    m->nr = (u8)(at + s->nr_middle + n->nr - s->to);
     slots_copy(m, 0, n, 0, at);
-    pivots_copy(m, 0, n, 0, at);
     for (unsigned i = 0; i < s->nr_middle; i++, at++) {
         store_relaxed(&m->leaf.slot[at], s->middle[i].ptr);
         if (at < LEAF_SLOTS - 1) {
             m->leaf.pivot[at] = s->middle[i].end;
         }
     }
-    if (rest > 0) {
-        slots_copy(m, at, n, s->to, rest);
-        pivots_copy(m, at, n, s->to, rest - 1);
+    if (s->to < n->nr) {
+        slots_copy(m, at, n, s->to, n->nr - s->to - 1);
+        store_relaxed(&m->leaf.slot[m->nr - 1], slot_get(n, n->nr - 1u));
     }
     for (at = m->nr - 1u; at < LEAF_SLOTS - 1; at++) {
         m->leaf.pivot[at] = PIVOT_PAD;
