@@ -15,6 +15,7 @@
 #include <signal.h>
 #include <uapi/misc.h>
 
+struct account;
 struct cpu_clock;
 struct cred_groups;
 struct file;
@@ -187,14 +188,17 @@ struct process {
     bool is_program;   // [I] process 1 is a program that was asked for, no init: no signal is kept
                        // from it, and the orphans it gets are reaped by the kernel
     struct creds cred; // [P]
-    struct proc_flags flags;   // [P]
-    atomic_ulong nr_programs;  // [a] counts execve; written under P before mm
-    atomic_bool strace;        // [a] see strace.h; a child has its parent's
-    struct itimers *timers;    // [P] NULL until the first one is made: kernel/itimer.c
-    struct sem_undo *sem_undo; // [ipc/sem.c] what SEM_UNDO is to take back
-    atomic_bool cpu_watch;     // [a] a tick has to look at its CPU time
-    _Atomic u64 cpu_look_ns;   // [a] clock_ns from which on it may: kernel/itimer_cpu.c
-    u64 xcpu_ns;               // [P] CPU time of the next SIGXCPU
+    struct account *account;    // [P] counted; cred.uid's
+    unsigned nr_charged;        // [P] of the account's threads, ours
+    atomic_bool nproc_exceeded; // [a] kernel/account.c: execve is to look at RLIMIT_NPROC
+    struct proc_flags flags;    // [P]
+    atomic_ulong nr_programs;   // [a] counts execve; written under P before mm
+    atomic_bool strace;         // [a] see strace.h; a child has its parent's
+    struct itimers *timers;     // [P] NULL until the first one is made: kernel/itimer.c
+    struct sem_undo *sem_undo;  // [ipc/sem.c] what SEM_UNDO is to take back
+    atomic_bool cpu_watch;      // [a] a tick has to look at its CPU time
+    _Atomic u64 cpu_look_ns;    // [a] clock_ns from which on it may: kernel/itimer_cpu.c
+    u64 xcpu_ns;                // [P] CPU time of the next SIGXCPU
 };
 
 static inline struct task_ext *current_task(void)

@@ -431,6 +431,7 @@ static int ids_change(bool groups, const u64 *a, ids_rule rule, struct ids *befo
 {
     u32 want[3] = {(u32)a[0], (u32)a[1], (u32)a[2]};
     struct process *p = current_process();
+    struct account *spare = groups ? NULL : account_alloc(), *account = NULL;
     struct creds old;
     struct ids n;
     bool changed;
@@ -440,14 +441,21 @@ static int ids_change(bool groups, const u64 *a, ids_rule rule, struct ids *befo
     old = p->cred;
     n = *before = ids_of(&p->cred, groups);
     err = rule(&n, want, current_has_cap(groups ? CAP_SETGID : CAP_SETUID));
+    if (!err && !groups && n.real != before->real) {
+        account = account_of(n.real, &spare);
+        err = account ? 0 : -EAGAIN; // setuid(2)
+    }
     if (!err) {
         ids_set_locked(p, groups, n);
+        account = account ? account_move_locked(p, account) : NULL;
         if (rule == rule_setfs && !groups) {
             caps_follow_fs(&p->cred, before->fs);
         }
     }
     changed = creds_change(&old, &p->cred);
     spin_unlock(&p->lock);
+    account_put(account); // the old one
+    account_free(spare);
     if (changed) { // prctl(2), PR_SET_PDEATHSIG
         family_forget_pdeath(p);
     }

@@ -397,6 +397,9 @@ static s64 exec_call(int dirfd, u64 user_path, u64 argv, u64 envp, unsigned flag
     }
     err = exec_path(user_path, flags, path);
     if (!err) {
+        err = account_exec_check();
+    }
+    if (!err) {
         err = exec_name(dirfd, path, &file, flags, &args.path_gone);
     }
     if (err) {

@@ -108,6 +108,8 @@ static void copy_state(struct process *p, struct process *from)
     memcpy(p->rlimit, from->rlimit, sizeof(p->rlimit));
     p->cred = from->cred;
     cred_groups_get(p->cred.groups);
+    p->account = account_get(from->account);
+    store_relaxed(&p->nproc_exceeded, load_relaxed(&from->nproc_exceeded));
     p->flags = from->flags;
     store_relaxed(&p->strace, load_relaxed(&from->strace));
     store_relaxed(&p->cpu_watch, p->rlimit[RLIMIT_CPU].cur != RLIM_INFINITY);

@@ -123,6 +123,7 @@ static int init_launch(const struct exec_image *img, struct file *file, const ch
     if (!p) {
         return -ENOMEM;
     }
+    p->account = account_of(0, NULL);
     p->is_init = true;
     p->is_program = is_program;
     p->mm = img->mm;

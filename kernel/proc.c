@@ -16,6 +16,7 @@
 // anyway.
 #include <arch/thread.h>
 #include <arch/time.h>
+#include <k/assert.h>
 #include <k/errno.h>
 #include <proc.h>
 #include <fs.h>
@@ -47,6 +48,7 @@ void proc_init(void)
         list_init(&pid_hash[i]);
     }
     jobctl_init();
+    accounts_init();
     // As Linux: an eighth of memory in kernel stacks.
     max_tasks = (unsigned)min(page_nr_total() / (8 * (KSTACK_SIZE / PAGE_SIZE)), (u64)TID_MAX);
     task_cache = kmem_cache_create("task", sizeof(struct task_ext), 0);
@@ -158,6 +160,7 @@ void process_put(struct process *p)
         sighand_put(p->sighand);
         itimers_free(p->timers);
         cred_groups_put(p->cred.groups);
+        account_put(p->account);
         kfree(p);
     }
 }
@@ -317,23 +320,10 @@ void task_free_current(void)
     process_put(p);
 }
 
-// Threads of all processes of a user: RLIMIT_NPROC, which does not bind root.
 static bool too_many_locked(const struct process *p)
 {
-    u64 limit = p->rlimit[RLIMIT_NPROC].cur, n = 0;
-    u32 uid = p->cred.uid;
-    struct process *q;
-
-    if (nr_tasks >= max_tasks || nr_processes >= max_tasks) { // zombies are no tasks any more
-        return true;
-    }
-    if (uid == 0 || limit >= TID_MAX) {
-        return false;
-    }
-    list_for_each_entry (q, &processes, all_link) {
-        n += q->cred.uid == uid ? max(q->nr_threads, 1u) : 0; // a look; zombies count
-    }
-    return n >= limit;
+    return nr_tasks >= max_tasks || nr_processes >= max_tasks || // zombies are no tasks any more
+           account_is_full(p);
 }
 
 // Make room in the tables for the first thread of a process, or another one.
@@ -345,7 +335,13 @@ static int task_number_locked(struct task_ext *task)
         return -EAGAIN;
     }
     task->tid = number_alloc_locked();
-    return task->tid ? 0 : -EAGAIN;
+    if (!task->tid) {
+        return -EAGAIN;
+    }
+    if (current_process()) {
+        store_relaxed(&current_process()->nproc_exceeded, false); // as on Linux: there is room
+    }
+    return 0;
 }
 
 static void task_add_locked(struct task_ext *task)
@@ -358,6 +354,7 @@ static void task_add_locked(struct task_ext *task)
     list_add_tail(&p->threads, &task->proc_link);
     p->nr_threads++;
     p->nr_live++;
+    account_charge_locked(p);
     nr_tasks++;
     nr_started++;
     signal_recalc_locked(task);
@@ -445,6 +442,10 @@ void process_remove_locked(struct process *p)
     list_del(&p->hash_link);
     nr_processes--;
     p->reaped = true;
+    spin_lock(&p->lock);
+    account_uncharge_locked(p); // its first thread
+    assert(p->nr_charged == 0);
+    spin_unlock(&p->lock);
 }
 
 void task_unpublish(struct task_ext *task, int status, bool *last)
@@ -459,6 +460,9 @@ void task_unpublish(struct task_ext *task, int status, bool *last)
     list_del(&task->proc_link);
     p->nr_threads--;
     nr_tasks--;
+    if (task->tid != p->pid) {
+        account_uncharge_locked(p);
+    }
     p->dead_runtime_ns += thread_runtime_ns(task->thread);
     p->dead_ticks[0] += load_relaxed(&task->thread->ticks_user);
     p->dead_ticks[1] += load_relaxed(&task->thread->ticks_kernel);
@@ -495,6 +499,9 @@ void task_become_leader(struct task_ext *task)
     spin_lock(&proc_table_lock);
     spin_lock(&p->lock);
     list_del(&task->hash_link);
+    if (task->tid != p->pid) {
+        account_uncharge_locked(p); // the first thread, which has ended, left its place
+    }
     task->tid = p->pid;
     p->did_exec = true;
     p->exit_signal = SIGCHLD; // execve(2)

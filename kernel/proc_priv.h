@@ -62,6 +62,28 @@ bool creds_change(const struct creds *old, const struct creds *c);
 // execve makes p, the current process, another program.
 void creds_exec_locked(struct process *p, const struct exec_image *img);
 
+// --- account.c: the threads of a user
+
+void accounts_init(void);
+// The account of a real user, counted. If there is none yet *spare becomes it; NULL: that was NULL.
+// Any lock of a rank below RANK_SPIN_MISC may be held.
+struct account *account_of(u32 uid, struct account **spare);
+struct account *account_alloc(void);  // for spare; NULL: no memory. May sleep
+void account_free(struct account *a); // a spare that was left, or NULL
+struct account *account_get(struct account *a);
+void account_put(struct account *a); // NULL is allowed; no sleep
+// A thread of p has begun, or its place has become free. p->lock held.
+void account_charge_locked(struct process *p);
+void account_uncharge_locked(struct process *p);
+// May p, the current process or its child to be, have no more threads? The table lock is held, and
+// p->lock, or p is known to nobody else.
+bool account_is_full(const struct process *p);
+// p, whose lock is held, becomes another real user's, who uses the reference up. The old account:
+// to be put.
+struct account *account_move_locked(struct process *p, struct account *to);
+// execve by the current process: 0 or -EAGAIN.
+int account_exec_check(void);
+
 // --- itimer.c
 
 void itimers_exit(struct process *p);         // the last thread: all timers go

@@ -13,6 +13,7 @@
 #define store_seq(p, v)     atomic_store_explicit((p), (v), memory_order_seq_cst)
 
 #define fetch_add_relaxed(p, v) atomic_fetch_add_explicit((p), (v), memory_order_relaxed)
+#define fetch_sub_relaxed(p, v) atomic_fetch_sub_explicit((p), (v), memory_order_relaxed)
 #define fetch_sub_release(p, v) atomic_fetch_sub_explicit((p), (v), memory_order_release)
 #define fetch_add_seq(p, v)     atomic_fetch_add_explicit((p), (v), memory_order_seq_cst)
 #define fetch_or_seq(p, v)      atomic_fetch_or_explicit((p), (v), memory_order_seq_cst)
