@@ -174,6 +174,7 @@ class Boot:
         self.out = os.path.join(folder, "records")
         self.current = None  # (operation, CPUs) that has started and not ended
         self.ended = {}      # number -> (operation, CPUs)
+        self.started = False  # the program has
         self.done = False
 
     def command(self):
@@ -214,6 +215,7 @@ class Boot:
     def take(self, words):
         side = self.side
         if words[:1] == ["system"]:
+            self.started = True
             side.release = words[1]
             if side.elf is None:
                 side.title = "Linux " + ".".join(words[1].split(".")[:2])
@@ -258,8 +260,15 @@ class Boot:
             self.side.runs[key] = run
 
 
+# Linux changes its own code while other processors run it, and QEMU's translations of it lag behind:
+# with 8 processors Linux 7.2 meets an int3 that it has taken back, in one boot of five or so. That
+# says nothing about what is counted afterwards. Our own kernel gets one boot: if it dies, it shows.
+LINUX_BOOTS = 6
+
+
 def run_side(opts, study, side, names):
     """Boots until every operation has its records or is known to kill this kernel."""
+    boots_left = LINUX_BOOTS if side.elf is None else 1
     while names:
         with tempfile.TemporaryDirectory(prefix="coherence-") as folder:
             boot = Boot(opts, study, side, names, folder)
@@ -268,6 +277,10 @@ def run_side(opts, study, side, names):
             boot.collect()
         if boot.done:
             break
+        boots_left -= 0 if boot.started else 1
+        if not boot.started and boots_left > 0:
+            print(f"{side.title}: died before it ran anything; once more", file=sys.stderr)
+            continue
         tail = "".join("\n    " + line.rstrip() for line in errors[:30])
         if boot.current is None:
             side.errors.append(f"{side.title}: ended with status {status} outside an operation"
