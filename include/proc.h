@@ -33,7 +33,8 @@ struct task_ext {
     struct process *proc;  // [I]
     s32 tid;               // [H,P] changes when a thread that is not the first calls execve
     struct list hash_link; // [H]
-    struct list proc_link; // [P]
+    struct list proc_link; // [H,P]
+    struct list mourners;  // [H] process.mourn_link: children to be told of its end
 
     u64 clear_child_tid; // [S] user address, 0: none
     u64 robust_list;     // [S] user address of the list head, 0: none
@@ -134,6 +135,7 @@ struct process {
     struct pgrp *pgrp;             // [H] counted
     struct list pgrp_link;         // [H]
     s32 parent_tid;                // [H] the thread that made it, for pdeath_signal
+    struct list mourn_link;        // [H] kernel/family.c: of that thread, or one instead of it
     u8 exit_signal;                // [H] sent to the parent at the end, 0: none
     u8 pdeath_signal;              // [H] sent when the thread that made it ends, 0: none
     bool did_exec;                 // [H] setpgid by the parent is refused
@@ -158,7 +160,7 @@ struct process {
     struct waitq park_wait; // the parked threads
 
     struct spinlock lock;                    // RANK_SIGNAL
-    struct list threads;                     // [P] task_ext.proc_link, the oldest first
+    struct list threads;                     // [H,P] task_ext.proc_link, the oldest first
     bool tids_mixed;                         // [P] a younger one has had a smaller number
     unsigned nr_threads;                     // [P]
     unsigned nr_live;                        // [P] threads that still use what is owned below

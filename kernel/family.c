@@ -20,6 +20,17 @@
 // Times: a parent's "children" are those it waited for, with theirs. Children reaped by nobody are
 // counted nowhere, as on Linux.
 //
+// A child that asked for a signal at its parent's end (PR_SET_PDEATHSIG) means the end of a thread:
+// the one that made it; once that is gone, a living one of the parent's; once that has ended as a
+// process, one of the new parent's. It is on the list of this thread, so that the end of a thread
+// looks at those whom it tells and not at all children:
+//
+//     child makes the call               thread t of the parent ends
+//     H: t or another living thread?     H: t leaves the tables
+//        onto its list                      its list: told, each onto another thread's list
+//
+// Nobody joins the list of a thread that has left the tables, so the list is empty when t is freed.
+//
 // Rejected: children per thread, as Linux has them for __WNOTHREAD: the flag is accepted, and all
 // children of the process are looked at.
 #include <k/assert.h>
@@ -141,7 +152,7 @@ bool process_is_reaped(struct process *p)
 void family_reap_locked(struct process *p)
 {
     spin_assert_held(&proc_table_lock);
-    assert(p->zombie && !p->reaped);
+    assert(p->zombie && !p->reaped && list_empty(&p->mourn_link));
     list_del(&p->sibling);
     jobctl_leave_locked(p);
     process_remove_locked(p);
@@ -199,22 +210,54 @@ static void child_pdeath_locked(struct process *c)
     spin_unlock(&c->lock);
 }
 
+// The thread whose end c is told of: the one that made it, or a living one of the parent's instead.
+static struct task_ext *parent_task_locked(const struct process *c)
+{
+    struct task_ext *t = c->parent_tid ? task_find_locked(c->parent_tid) : NULL;
+
+    return t && t->proc == c->parent ? t
+                                     : list_first(&c->parent->threads, struct task_ext, proc_link);
+}
+
+static void mourn_locked(struct process *c)
+{
+    struct task_ext *t = parent_task_locked(c);
+
+    list_del(&c->mourn_link);
+    if (t) {
+        c->parent_tid = t->tid;
+        list_add_tail(&t->mourners, &c->mourn_link);
+    }
+}
+
+void family_set_pdeath_locked(struct process *p, u8 sig)
+{
+    spin_assert_held(&proc_table_lock);
+    p->pdeath_signal = sig;
+    if (sig && p->parent) {
+        mourn_locked(p);
+    } else {
+        list_del(&p->mourn_link);
+    }
+}
+
 void family_forget_pdeath(struct process *p)
 {
     spin_lock(&proc_table_lock);
-    p->pdeath_signal = 0;
+    family_set_pdeath_locked(p, 0);
     spin_unlock(&proc_table_lock);
 }
 
-void family_thread_left_locked(struct process *p, s32 tid)
+// Those that were told go on to mourn the next one; when there is none they are about to be given
+// away, which finds them one.
+void family_thread_left_locked(struct task_ext *t)
 {
-    struct process *c;
+    struct process *c, *tmp;
 
     spin_assert_held(&proc_table_lock);
-    list_for_each_entry (c, &p->children, sibling) {
-        if (c->pdeath_signal && c->parent_tid == tid && !c->zombie) {
-            child_pdeath_locked(c);
-        }
+    list_for_each_entry_safe (c, tmp, &t->mourners, mourn_link) {
+        child_pdeath_locked(c);
+        mourn_locked(c);
     }
 }
 
@@ -227,6 +270,9 @@ static void child_give_away_locked(struct process *c, struct process *to)
     list_add_tail(&to->children, &c->sibling);
     c->parent = to;
     c->parent_tid = 0;
+    if (c->pdeath_signal && !c->zombie) {
+        mourn_locked(c);
+    }
     c->exit_signal = SIGCHLD;
     spin_lock(&c->lock);
     c->ppid = to->pid;
@@ -259,6 +305,7 @@ void family_process_ended_locked(struct process *p, struct sigqueue **q)
 {
     spin_assert_held(&proc_table_lock);
     p->zombie = true;
+    list_del(&p->mourn_link);
     waitq_wake_all(&p->end_wait);
     if (p == proc_init_process) {
         return; // the machine ends

@@ -43,7 +43,7 @@ static s64 prctl_family(int option, u64 arg)
     spin_lock(&proc_table_lock);
     switch (option) {
     case PR_SET_PDEATHSIG:
-        p->pdeath_signal = (u8)arg;
+        family_set_pdeath_locked(p, (u8)arg);
         break;
     case PR_SET_CHILD_SUBREAPER:
         p->subreaper = arg;

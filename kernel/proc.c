@@ -134,6 +134,7 @@ struct process *process_create(void)
     list_init(&p->hash_link);
     list_init(&p->children);
     list_init(&p->sibling);
+    list_init(&p->mourn_link);
     list_init(&p->pgrp_link);
     waitq_init(&p->thread_gone);
     waitq_init(&p->child_wait);
@@ -274,6 +275,7 @@ struct task_ext *task_create(struct process *proc, const char *name)
     task->proc = proc;
     list_init(&task->hash_link);
     list_init(&task->proc_link);
+    list_init(&task->mourners);
     signal_pending_init(&task->pending);
     task->altstack.ss_flags = SS_DISABLE;
     if (current_task()) {
@@ -482,7 +484,7 @@ void task_unpublish(struct task_ext *task, int status, bool *last)
     stopped = stop_complete_locked(p); // the others are parked, and this one is no longer awaited
     waitq_wake_all(&p->thread_gone);
     spin_unlock(&p->lock);
-    family_thread_left_locked(p, task->tid);
+    family_thread_left_locked(task);
     if (*last) {
         family_process_ended_locked(p, &q);
     } else if (stopped) {

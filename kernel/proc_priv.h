@@ -97,8 +97,9 @@ void itimers_signal_gone_locked(struct sigqueue *q, bool taken);
 // --- family.c: parents and children. The table lock is held by the caller of all _locked ones.
 
 void family_join_locked(struct process *p, struct process *parent);
-void family_thread_left_locked(struct process *p, s32 tid); // pdeath signals of its children
-void family_forget_pdeath(struct process *p);               // it gets none; takes the table lock
+void family_thread_left_locked(struct task_ext *t);       // out of the tables: pdeath signals
+void family_set_pdeath_locked(struct process *p, u8 sig); // 0: none
+void family_forget_pdeath(struct process *p);             // it gets none; takes the table lock
 // Zombie: orphans find a new parent, the parent is told (with *q if there is one).
 void family_process_ended_locked(struct process *p, struct sigqueue **q);
 // CLD_STOPPED or CLD_CONTINUED to p's parent.

@@ -2,9 +2,7 @@
 // RLIMIT_NPROC: who counts, for how long, for whom, and what a change of user does about it.
 #define _GNU_SOURCE
 #include "proc_test.h"
-#include <dirent.h>
 #include <pthread.h>
-#include <sched.h>
 #include <sys/resource.h>
 
 #define USER 4711
@@ -80,21 +78,6 @@ static void *thread_waits(void *arg)
 {
     gate_wait(arg);
     return NULL;
-}
-
-// A thread that has been joined may not be gone for the kernel yet.
-static void threads_until(int n)
-{
-    for (int there = -1; there != n; sched_yield()) {
-        DIR *d = opendir("/proc/self/task");
-        struct dirent *e;
-        there = 0;
-        MUST(d != NULL);
-        while ((e = readdir(d)) != NULL) {
-            there += e->d_name[0] != '.';
-        }
-        closedir(d);
-    }
 }
 
 static int threads(void *arg)

@@ -3,7 +3,9 @@
 #define PROC_TEST_H
 
 #include "test.h"
+#include <dirent.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -86,6 +88,21 @@ static inline int sleep_forever(void *arg)
         pause();
     }
     return 0;
+}
+
+// A thread that has been joined may not be gone for the kernel yet: wait until there are n left.
+static inline void threads_until(int n)
+{
+    for (int there = -1; there != n; sched_yield()) {
+        DIR *d = opendir("/proc/self/task");
+        struct dirent *e;
+        there = 0;
+        MUST(d != NULL);
+        while ((e = readdir(d)) != NULL) {
+            there += e->d_name[0] != '.';
+        }
+        closedir(d);
+    }
 }
 
 #endif
