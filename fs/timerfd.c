@@ -9,8 +9,11 @@
 // `lock` (a mutex) makes arming and cancelling the business of one thread at a time. What the
 // interrupt shares with it is one atomic: `expired`.
 //
-// The wall clock cannot be set, so TFD_TIMER_CANCEL_ON_SET has nothing to cancel. A timer on it
-// counts in wall time, though, as one may have been due before clock_ns() began.
+// A timer set to a time of CLOCK_REALTIME counts in wall time, so that it follows when that clock
+// is set; one that is to take so long does not. With TFD_TIMER_CANCEL_ON_SET the setting itself is
+// news: the timer remembers how often the clock had been set when it last looked, any other number
+// makes it readable, and the read fails with ECANCELED. Somebody has to wake the readers, so such a
+// timer watches the clock, from the first time it is set that way to its end.
 #include <arch/time.h>
 #include <arch/uaccess.h>
 #include <k/string.h>
@@ -25,6 +28,7 @@
 #define CLOCK_REALTIME_ALARM    8
 #define CLOCK_BOOTTIME_ALARM    9
 #define FAR_NS                  (TIME_NEVER >> 1) // later times are as good as this one
+#define NOT_CANCELLED           (~0ul)
 
 struct itimerspec {
     struct uapi_timespec interval, value;
@@ -36,9 +40,12 @@ struct timerfd {
     atomic_bool expired; // [a] set by the interrupt
     struct mutex lock;   // RANK_SLEEP_MISC
     int clock;           // [I]
-    u64 next_ns;         // [lock] when it is due, or was, on its clock; 0: disarmed
-    u64 interval_ns;     // [lock] 0: once
-    u64 ticks;           // [lock] expirations not yet read
+    bool wall;           // [lock] next_ns is a time of the wall clock
+    atomic_ulong sets;   // [lock to write] wall_nr_sets() at the last look; NOT_CANCELLED by it
+    struct wall_watch watch;
+    u64 next_ns;     // [lock] when it is due, or was, on its clock; 0: disarmed
+    u64 interval_ns; // [lock] 0: once
+    u64 ticks;       // [lock] expirations not yet read
 };
 
 static void timerfd_fire(struct timer *t)
@@ -48,19 +55,32 @@ static void timerfd_fire(struct timer *t)
     waitq_wake_all_for(&tf->wait, POLLIN);
 }
 
+static void timerfd_clock_set(struct wall_watch *w)
+{
+    struct timerfd *tf = container_of(w, struct timerfd, watch);
+    waitq_wake_all_for(&tf->wait, POLLIN);
+}
+
 static bool timerfd_is_wall(const struct timerfd *tf)
 {
     return tf->clock == CLOCK_REALTIME || tf->clock == CLOCK_REALTIME_ALARM;
 }
 
-static u64 timerfd_now(const struct timerfd *tf)
+static u64 timerfd_now_locked(const struct timerfd *tf)
 {
-    return timerfd_is_wall(tf) ? wall_ns() : clock_ns();
+    return tf->wall ? wall_ns() : clock_ns();
 }
 
 static void timerfd_arm_locked(struct timerfd *tf)
 {
-    timer_arm(&tf->timer, timerfd_is_wall(tf) ? wall_to_clock(tf->next_ns) : tf->next_ns);
+    (tf->wall ? timer_arm_wall : timer_arm)(&tf->timer, tf->next_ns);
+}
+
+// The clock was set, and who reads is to be told. A look; decisive with the lock.
+static bool timerfd_is_cancelled(struct timerfd *tf)
+{
+    u64 sets = load_relaxed(&tf->sets);
+    return sets != NOT_CANCELLED && sets != wall_nr_sets();
 }
 
 // Count what has expired; forward a periodic timer.
@@ -75,7 +95,7 @@ static void timerfd_catch_up_locked(struct timerfd *tf)
         tf->next_ns = 0;
         return;
     }
-    u64 now = timerfd_now(tf);
+    u64 now = timerfd_now_locked(tf);
     u64 n = (max(now, tf->next_ns) - tf->next_ns) / tf->interval_ns + 1;
     tf->ticks += n;
     tf->next_ns = min(tf->next_ns + n * tf->interval_ns, FAR_NS);
@@ -85,21 +105,28 @@ static void timerfd_catch_up_locked(struct timerfd *tf)
     timerfd_arm_locked(tf);
 }
 
-static u64 timerfd_take(struct timerfd *tf)
+// 0, or -ECANCELED. ticks 0: nothing to read.
+static int timerfd_take(struct timerfd *tf, u64 *ticks)
 {
+    int err = 0;
     mutex_lock(&tf->lock);
     timerfd_catch_up_locked(tf);
-    u64 ticks = tf->ticks;
+    *ticks = tf->ticks;
     tf->ticks = 0;
+    if (timerfd_is_cancelled(tf)) {
+        store_relaxed(&tf->sets, wall_nr_sets());
+        err = -ECANCELED;
+    }
     mutex_unlock(&tf->lock);
-    return ticks;
+    return err;
 }
 
 static bool timerfd_ready(struct timerfd *tf)
 {
     // ticks is only ever above 0 unread between gettime and read: a look without the lock may see
     // an old 0, but then gettime is still running.
-    return load_seq(&tf->expired) || data_race(*(volatile u64 *)&tf->ticks);
+    return load_seq(&tf->expired) || data_race(*(volatile u64 *)&tf->ticks) ||
+           timerfd_is_cancelled(tf);
 }
 
 static ssize_t timerfd_read(struct file *f, void *buf, size_t n, u64 *pos)
@@ -110,11 +137,18 @@ static ssize_t timerfd_read(struct file *f, void *buf, size_t n, u64 *pos)
     if (n < sizeof(ticks)) {
         return -EINVAL;
     }
-    while ((ticks = timerfd_take(tf)) == 0) {
+    for (;;) {
+        int err = timerfd_take(tf, &ticks);
+        if (err) {
+            return err;
+        }
+        if (ticks) {
+            break;
+        }
         if (load_relaxed(&f->flags) & O_NONBLOCK) {
             return -EAGAIN;
         }
-        int err = waitq_wait_signal(&tf->wait, timerfd_ready(tf));
+        err = waitq_wait_signal(&tf->wait, timerfd_ready(tf));
         if (err) {
             return err;
         }
@@ -135,6 +169,7 @@ static void timerfd_release(struct file *f)
 {
     struct timerfd *tf = f->private;
     timer_cancel(&tf->timer);
+    wall_unwatch(&tf->watch);
     kfree(tf);
 }
 
@@ -162,6 +197,9 @@ s64 sys_timerfd_create(const u64 *a)
     timer_init(&tf->timer, timerfd_fire);
     waitq_init(&tf->wait);
     mutex_init(&tf->lock, RANK_SLEEP_MISC);
+    store_relaxed(&tf->sets, NOT_CANCELLED);
+    list_init(&tf->watch.link);
+    tf->watch.fn = timerfd_clock_set;
     tf->clock = clock;
     return anon_fd_open("anon_inode:[timerfd]", &timerfd_fops, O_RDWR | flags, tf, kfree);
 }
@@ -184,7 +222,7 @@ static struct uapi_timespec timespec_of(u64 ns)
 
 static void timerfd_get_locked(struct timerfd *tf, struct itimerspec *out)
 {
-    u64 now = timerfd_now(tf);
+    u64 now = timerfd_now_locked(tf);
     timerfd_catch_up_locked(tf);
     out->interval = timespec_of(tf->interval_ns);
     // Due but not yet counted: as little as can be told, because 0 would be "disarmed".
@@ -202,8 +240,17 @@ static void timerfd_set_locked(struct timerfd *tf, const struct itimerspec *to, 
     if (value == 0) {
         return;
     }
-    tf->next_ns = min(absolute ? value : value + timerfd_now(tf), FAR_NS);
+    tf->wall = tf->clock == CLOCK_REALTIME_ALARM || (absolute && timerfd_is_wall(tf));
+    tf->next_ns = min(absolute ? value : value + timerfd_now_locked(tf), FAR_NS);
     timerfd_arm_locked(tf);
+}
+
+// Is the clock's being set to be told of? -ECANCELED: it was set since it last was to be, too.
+static int timerfd_cancel_set_locked(struct timerfd *tf, bool cancel, bool armed)
+{
+    int err = cancel && armed && timerfd_is_cancelled(tf) ? -ECANCELED : 0;
+    store_relaxed(&tf->sets, cancel ? wall_nr_sets() : NOT_CANCELLED);
+    return err;
 }
 
 static struct file *timerfd_get_file(int fd, s64 *err)
@@ -234,11 +281,20 @@ s64 sys_timerfd_settime(const u64 *a)
         return r;
     }
     struct timerfd *tf = f->private;
+    bool absolute = flags & TFD_TIMER_ABSTIME;
+    bool cancel = absolute && (flags & TFD_TIMER_CANCEL_ON_SET) && timerfd_is_wall(tf);
+    if (cancel) {
+        wall_watch(&tf->watch);
+    }
     mutex_lock(&tf->lock);
     timerfd_get_locked(tf, &old);
-    timerfd_set_locked(tf, &to, flags & TFD_TIMER_ABSTIME);
+    timerfd_set_locked(tf, &to, absolute);
+    r = timerfd_cancel_set_locked(tf, cancel, tf->next_ns);
     mutex_unlock(&tf->lock);
     file_put(f);
+    if (r) {
+        return r;
+    }
     return a[3] && arch_copy_to_user((void *)a[3], &old, sizeof(old)) ? -EFAULT : 0;
 }
 

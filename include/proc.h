@@ -234,6 +234,7 @@ static inline struct process *current_process(void)
 #define CAP_SYS_BOOT        22
 #define CAP_SYS_NICE        23
 #define CAP_SYS_RESOURCE    24
+#define CAP_SYS_TIME        25
 #define CAP_SYS_TTY_CONFIG  26
 #define CAP_MKNOD           27
 #define CAP_SYSLOG          34

@@ -210,9 +210,12 @@ struct timer {
     void (*fn)(struct timer *); // [I]
     atomic_int cpu;             // where it was last armed, -1: never
     bool armed;                 // [queue of cpu]
+    bool wall;                  // [queue of cpu] the deadline is one of the wall clock
 };
 void timer_init(struct timer *t, void (*fn)(struct timer *));
 void timer_arm(struct timer *t, u64 deadline_ns); // clock_ns units; cancel it first if it is armed
+// The same by the wall clock, and by what it is set to before then.
+void timer_arm_wall(struct timer *t, u64 wall_time_ns);
 // true: it had not run; on return it is not running. The caller holds no lock that fn takes.
 bool timer_cancel(struct timer *t);
 
@@ -220,16 +223,34 @@ bool timer_cancel(struct timer *t);
 // schedule(), it is RUNNABLE again on return. 0: the deadline passed; -EINTR: the state was
 // SLEEPING and a signal waits (look at your condition first); 1: woken, or no reason at all.
 int schedule_until(u64 deadline_ns);
+// The same for a time of the wall clock: the deadline passes when the clock shows it or is set past
+// it, and has passed though the clock is set back afterwards.
+int schedule_until_wall(u64 wall_time_ns);
 // Not ended by signals. For kernel threads and tests.
 void sleep_ns(u64 ns);
 
-// Wall clock: ns since 1970 UTC.
+// The wall clock (kernel/wall.c): ns since 1970 UTC. Any context, no lock, no store.
 u64 wall_ns(void);
-// The clock_ns() time of a wall-clock time; of one before boot the first there is.
-u64 wall_to_clock(u64 wall);
+// The clock_ns() time of a wall-clock time, as the clock is set now; of one before boot the first
+// there is.
+u64 wall_to_clock(u64 wall_time_ns);
+// Set it, or move it by so much. Timers on it follow, and on return every watch has been called.
+// Sleeps. -EINVAL: the boot would be before 1970, or the end of this clock's numbers too near.
+int wall_set(u64 wall_time_ns);
+int wall_step(s64 delta_ns);
+u64 wall_nr_sets(void); // how often that was done; any context
+// fn is called after each time, in thread context; it takes no sleeping lock. Watching twice is
+// watching once; unwatching what does not watch is nothing; after it fn is not running. Both sleep.
+struct wall_watch {
+    struct list link;                // [kernel/wall.c] empty at first
+    void (*fn)(struct wall_watch *); // [I]
+};
+void wall_watch(struct wall_watch *w);
+void wall_unwatch(struct wall_watch *w);
 
-// Boot: the tick and timers of this CPU. The scheduler starts the tick when the CPU leaves idle.
-void clock_init(void);
+// Boot: the wall clock as the machine has it.
+void wall_init(void);
+// The tick and timers of this CPU. The scheduler starts the tick when the CPU leaves idle.
 void tick_start(void); // interrupts off
 void tick_stop(void);  // interrupts off
 

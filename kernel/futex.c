@@ -205,8 +205,8 @@ static bool futex_dequeue(struct futex_waiter *w)
     return false;
 }
 
-// 0: woken; -ETIMEDOUT; -EINTR: a signal.
-static int futex_sleep(struct futex_waiter *w, u64 deadline_ns)
+// 0: woken; -ETIMEDOUT; -EINTR: a signal. wall: the deadline is a time of the wall clock.
+static int futex_sleep(struct futex_waiter *w, u64 deadline_ns, bool wall)
 {
     int r = 1;
 
@@ -215,7 +215,9 @@ static int futex_sleep(struct futex_waiter *w, u64 deadline_ns)
         if (!load_acquire(&w->bucket)) { /* pairs with waiter_wake_locked */
             break;
         }
-        r = thread_signal_pending() ? -EINTR : schedule_until(deadline_ns);
+        r = thread_signal_pending() ? -EINTR
+            : wall                  ? schedule_until_wall(deadline_ns)
+                                    : schedule_until(deadline_ns);
     }
     thread_set_state(THREAD_RUNNABLE);
     if (!futex_dequeue(w)) {
@@ -224,7 +226,8 @@ static int futex_sleep(struct futex_waiter *w, u64 deadline_ns)
     return r == -EINTR ? -EINTR : -ETIMEDOUT;
 }
 
-static s64 futex_wait(u64 uaddr, bool private_, u32 expected, u64 deadline_ns, u32 bitset)
+static s64 futex_wait(u64 uaddr, bool private_, u32 expected, u64 deadline_ns, bool wall,
+                      u32 bitset)
 {
     struct futex_waiter w = {.bitset = bitset, .thread = current_thread()};
     int err = key_get(uaddr, private_, &w.key);
@@ -236,19 +239,19 @@ static s64 futex_wait(u64 uaddr, bool private_, u32 expected, u64 deadline_ns, u
         return -EINVAL;
     }
     err = futex_enqueue(&w, uaddr, expected);
-    return err ? err : futex_sleep(&w, deadline_ns);
+    return err ? err : futex_sleep(&w, deadline_ns, wall);
 }
 
 // relative: FUTEX_WAIT's timeout; otherwise a time on the chosen clock.
 static s64 futex_wait_timed(const u64 *a, unsigned op, bool relative, u32 bitset)
 {
     struct task_ext *t = current_task();
-    int clock = op & FUTEX_CLOCK_REALTIME && !relative ? CLOCK_REALTIME : CLOCK_MONOTONIC;
+    bool wall = op & FUTEX_CLOCK_REALTIME && !relative;
     u64 deadline = TIME_NEVER;
     s64 r;
 
     if (a[3]) {
-        r = deadline_from_user(a[3], clock, !relative, &deadline);
+        r = deadline_from_user(a[3], wall ? CLOCK_REALTIME : CLOCK_MONOTONIC, !relative, &deadline);
         if (r) {
             return r;
         }
@@ -257,7 +260,7 @@ static s64 futex_wait_timed(const u64 *a, unsigned op, bool relative, u32 bitset
         deadline = t->resume_deadline_ns; // the call starts again after a signal without a handler
     }
     t->resume_deadline_ns = 0;
-    r = futex_wait(a[0], op & FUTEX_PRIVATE_FLAG, (u32)a[2], deadline, bitset);
+    r = futex_wait(a[0], op & FUTEX_PRIVATE_FLAG, (u32)a[2], deadline, wall, bitset);
     if (r != -EINTR) {
         return r;
     }

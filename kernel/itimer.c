@@ -112,18 +112,18 @@ struct utimer *utimer_create(struct process *p, int clock)
 
 // --- Time ----------------------------------------------------------------------------------------
 
-u64 utimer_now(const struct utimer *u)
+u64 utimer_now_locked(const struct utimer *u)
 {
     if (clock_is_cpu(u->clock)) {
         return utimer_cpu_now_locked(u);
     }
-    return u->clock == CLOCK_REALTIME ? wall_ns() : clock_ns();
+    return u->wall ? wall_ns() : clock_ns();
 }
 
 // Not one on CPU time: the interrupt comes at this time of its clock.
 static void utimer_arm_locked(struct utimer *u, u64 at_ns)
 {
-    timer_arm(&u->timer, u->clock == CLOCK_REALTIME ? wall_to_clock(at_ns) : at_ns);
+    (u->wall ? timer_arm_wall : timer_arm)(&u->timer, at_ns);
 }
 
 void utimer_set_locked(struct utimer *u, u64 deadline_ns, u64 interval_ns)
@@ -147,7 +147,7 @@ void utimer_set_locked(struct utimer *u, u64 deadline_ns, u64 interval_ns)
 
 void utimer_read_locked(const struct utimer *u, u64 *left_ns, u64 *interval_ns)
 {
-    u64 now = utimer_now(u);
+    u64 now = utimer_now_locked(u);
 
     *interval_ns = u->interval_ns;
     *left_ns = !u->deadline_ns ? 0 : u->deadline_ns > now ? u->deadline_ns - now : 1;
@@ -207,14 +207,15 @@ static void utimer_signal_thread(struct utimer *u, u64 expirations, struct sigqu
     spin_unlock(&proc_table_lock);
 }
 
-void utimer_expire(struct utimer *u, u64 now)
+void utimer_expire(struct utimer *u, u64 cpu_now)
 {
     struct itimers *its = u->proc->timers;
     struct sigqueue *q = sigqueue_alloc(); // without one the signal has no siginfo
-    u64 n = 1, next;
+    u64 n = 1, next, now;
     bool due;
 
     mutex_lock(&its->lock);
+    now = clock_is_cpu(u->clock) ? cpu_now : utimer_now_locked(u);
     due = u->deadline_ns && u->deadline_ns <= now && !u->deleted;
     if (due && u->interval_ns) {
         n = (now - u->deadline_ns) / u->interval_ns + 1;
@@ -228,6 +229,8 @@ void utimer_expire(struct utimer *u, u64 now)
         }
     } else if (due) {
         utimer_set_locked(u, 0, 0);
+    } else if (u->wall) {
+        utimer_set_locked(u, u->deadline_ns, u->interval_ns); // the clock was set back meanwhile
     }
     if (due && u->signo) {
         (u->tid ? utimer_signal_thread : utimer_signal)(u, n, &q);
@@ -243,7 +246,7 @@ static void timers_thread(void *arg)
         struct utimer *u;
 
         waitq_wait(&due_wait, (u = due_take()) != NULL);
-        utimer_expire(u, utimer_now(u)); // one on CPU time is never here
+        utimer_expire(u, 0); // one on CPU time is never here
         utimer_put(u);
         cond_resched(); // short intervals may keep the list from ever being empty
     }

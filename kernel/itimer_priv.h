@@ -25,6 +25,7 @@ struct utimer {
     bool posix;                // [I] made by timer_create
     bool charged;              // [P] counted in proc->nr_sigqueue
     int clock;                 // [I]
+    bool wall;                 // [L] it counts in wall time: set to a time of CLOCK_REALTIME
     s32 id;                    // [I]
     int signo;                 // [I] 0: none (SIGEV_NONE)
     s32 tid;                   // [I] SIGEV_THREAD_ID, 0: the process
@@ -59,18 +60,19 @@ struct itimers {
 struct itimers *itimers_of(struct process *p, bool create);
 struct utimer *utimer_create(struct process *p, int clock); // one reference; NULL: no memory
 void utimer_put(struct utimer *u);
-u64 utimer_now(const struct utimer *u); // on CPU time: its->lock is held
 // The POSIX timer of this number; NULL: none. its->lock is held here and in the next one.
 struct utimer *utimer_find_locked(struct itimers *its, s32 id);
 int utimer_add_locked(struct itimers *its, struct utimer *u); // from now on it is. -EAGAIN
-// If it is due at this time of its clock: its signal, and the next time. No lock held; sleeps.
-void utimer_expire(struct utimer *u, u64 now);
+// If it is due: its signal, and the next time. cpu_now: the time of its clock, if that is CPU time.
+// No lock held; sleeps.
+void utimer_expire(struct utimer *u, u64 cpu_now);
 
 // A POSIX timer takes a place in RLIMIT_SIGPENDING, which its signal then has. -EAGAIN: none left.
 int utimer_charge(struct utimer *u);
 
-// its->lock held by the caller of these. deadline 0: stop it.
+// its->lock held by the caller of these. deadline 0: stop it; one by the wall clock if u->wall.
 void utimer_set_locked(struct utimer *u, u64 deadline_ns, u64 interval_ns);
+u64 utimer_now_locked(const struct utimer *u);
 void utimer_read_locked(const struct utimer *u, u64 *left_ns, u64 *interval_ns);
 void utimer_delete_locked(struct utimer *u);
 

@@ -91,7 +91,7 @@ noreturn_fn void kernel_main(void)
     arch_init_early();
     smp_init_boot_cpu();
     arch_init_cpu(0);
-    clock_init();
+    wall_init();
     page_init();
     slab_init();
     maple_init();

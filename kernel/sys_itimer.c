@@ -98,7 +98,8 @@ static int interval_set(int which, u64 *left_ns, u64 *interval_ns)
     mutex_lock(&its->lock);
     u = its->interval[which];
     utimer_read_locked(u, &old_left, &old_interval);
-    utimer_set_locked(u, *left_ns ? utimer_now(u) + *left_ns : 0, *left_ns ? *interval_ns : 0);
+    utimer_set_locked(u, *left_ns ? utimer_now_locked(u) + *left_ns : 0,
+                      *left_ns ? *interval_ns : 0);
     mutex_unlock(&its->lock);
     *left_ns = old_left;
     *interval_ns = old_interval;
@@ -297,10 +298,16 @@ s64 sys_timer_gettime(const u64 *a)
     return spec_to_user(a[1], left, interval);
 }
 
-// The deadline on the timer's clock; 0: none.
-static u64 deadline_of(const struct utimer *u, u64 value_ns, bool absolute)
+// From now, or to a time of its clock; 0: stop it. Only such a time follows the wall clock when
+// that is set (timer_settime(2)). its->lock held.
+static void timer_set_locked(struct utimer *u, u64 value_ns, u64 interval_ns, bool absolute)
 {
-    return !value_ns || absolute ? value_ns : utimer_now(u) + value_ns;
+    utimer_set_locked(u, 0, 0);
+    u->wall = u->clock == CLOCK_REALTIME && absolute;
+    if (value_ns) {
+        value_ns += absolute ? 0 : utimer_now_locked(u);
+    }
+    utimer_set_locked(u, value_ns, interval_ns);
 }
 
 static int spec_to_ns(const struct uapi_timespec *ts, u64 *ns)
@@ -336,7 +343,7 @@ s64 sys_timer_settime(const u64 *a)
     ended = utimer_clock_ended_locked(u);
     if (!ended) {
         utimer_read_locked(u, &left, &old_interval);
-        utimer_set_locked(u, deadline_of(u, value, a[1] & TIMER_ABSTIME), interval);
+        timer_set_locked(u, value, interval, a[1] & TIMER_ABSTIME);
     }
     mutex_unlock(&its->lock);
     if (ended) {

@@ -1,7 +1,9 @@
 // Clocks and sleeping.
 //
-// There is one hardware clock, clock_ns(). CLOCK_REALTIME is that plus the wall time at boot, which
-// nobody can set yet, so a deadline on any clock becomes one in clock_ns units once and for all.
+// There is one hardware clock, clock_ns(), and the wall clock made of it, CLOCK_REALTIME, which can
+// be set (kernel/sys_settime.c). A deadline on the wall clock stays one, so that it follows; what
+// is to take so long, on whatever clock, is a deadline in clock_ns units, as are times of the other
+// clocks.
 #include <arch/time.h>
 #include <arch/uaccess.h>
 #include <k/errno.h>
@@ -19,7 +21,7 @@ int clock_read_ns(int clock, u64 *ns)
     switch (clock) {
     case CLOCK_REALTIME:
     case CLOCK_REALTIME_COARSE:
-        *ns = clock_ns() + arch_boot_wall_ns();
+        *ns = wall_ns();
         return 0;
     case CLOCK_MONOTONIC:
     case CLOCK_MONOTONIC_RAW:
@@ -80,7 +82,7 @@ static int timespec_from_user(u64 from, u64 *ns)
 
 int deadline_from_user(u64 timespec, int clock, bool absolute, u64 *deadline_ns)
 {
-    u64 ns, base = 0;
+    u64 ns;
     int err = timespec_from_user(timespec, &ns);
 
     if (err) {
@@ -94,12 +96,10 @@ int deadline_from_user(u64 timespec, int clock, bool absolute, u64 *deadline_ns)
         *deadline_ns = clock_ns() + ns;
         return 0;
     }
-    if (clock == CLOCK_REALTIME) {
-        base = arch_boot_wall_ns();
-    } else if (clock != CLOCK_MONOTONIC && clock != CLOCK_BOOTTIME) {
+    if (clock != CLOCK_REALTIME && clock != CLOCK_MONOTONIC && clock != CLOCK_BOOTTIME) {
         return -EINVAL;
     }
-    *deadline_ns = ns > base ? ns - base : 0;
+    *deadline_ns = ns;
     return 0;
 }
 
@@ -126,9 +126,9 @@ s64 sys_clock_getres(const u64 *a)
 
 s64 sys_gettimeofday(const u64 *a)
 {
-    u64 ns = clock_ns() + arch_boot_wall_ns();
+    u64 ns = wall_ns();
     struct uapi_timeval tv = {(s64)(ns / NSEC_PER_SEC), (s64)(ns % NSEC_PER_SEC / NSEC_PER_USEC)};
-    u64 zone = 0;
+    struct uapi_timezone zone = time_zone_get();
 
     if (a[0] && arch_copy_to_user((void *)a[0], &tv, sizeof(tv))) {
         return -EFAULT;
@@ -138,7 +138,7 @@ s64 sys_gettimeofday(const u64 *a)
 
 s64 sys_time(const u64 *a)
 {
-    s64 sec = (s64)((clock_ns() + arch_boot_wall_ns()) / NSEC_PER_SEC);
+    s64 sec = (s64)(wall_ns() / NSEC_PER_SEC);
 
     if (a[0] && arch_copy_to_user((void *)a[0], &sec, sizeof(sec))) {
         return -EFAULT;
@@ -148,14 +148,16 @@ s64 sys_time(const u64 *a)
 
 // --- Sleeping ------------------------------------------------------------------------------------
 
-// 0, or -EINTR.
-static int sleep_until(u64 deadline_ns)
+// 0, or -EINTR. wall: a time of the wall clock.
+static int sleep_until(u64 deadline_ns, bool wall)
 {
     int r = 1;
 
     while (r == 1) {
         thread_set_state(THREAD_SLEEPING);
-        r = thread_signal_pending() ? -EINTR : schedule_until(deadline_ns);
+        r = thread_signal_pending() ? -EINTR
+            : wall                  ? schedule_until_wall(deadline_ns)
+                                    : schedule_until(deadline_ns);
     }
     thread_set_state(THREAD_RUNNABLE);
     return r;
@@ -175,7 +177,7 @@ static s64 sleep_relative(u64 request, u64 remaining)
         deadline = t->resume_deadline_ns;
         t->resume_deadline_ns = 0;
     }
-    if (sleep_until(deadline) == 0) {
+    if (sleep_until(deadline, false) == 0) {
         return 0;
     }
     now = clock_ns();
@@ -213,5 +215,5 @@ s64 sys_clock_nanosleep(const u64 *a)
     if (err) {
         return err;
     }
-    return sleep_until(deadline) ? -ERESTARTNOHAND : 0;
+    return sleep_until(deadline, clock == CLOCK_REALTIME) ? -ERESTARTNOHAND : 0;
 }

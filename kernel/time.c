@@ -26,23 +26,6 @@ struct clock_cpu {
 };
 static DEFINE_PER_CPU(struct clock_cpu, clock_cpu);
 
-static u64 boot_wall_ns;
-
-void clock_init(void)
-{
-    boot_wall_ns = arch_boot_wall_ns();
-}
-
-u64 wall_ns(void)
-{
-    return boot_wall_ns + clock_ns();
-}
-
-u64 wall_to_clock(u64 wall)
-{
-    return wall > boot_wall_ns ? wall - boot_wall_ns : 1;
-}
-
 void timer_need(u64 deadline_ns)
 {
     struct clock_cpu *c = &this_cpu(clock_cpu);

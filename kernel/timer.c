@@ -1,6 +1,7 @@
 // Timers and timed waits.
 //
-// A CPU's armed timers form a heap (k/heap.h) under the queue's lock. Most are cancelled.
+// A CPU's armed timers form two heaps (k/heap.h) under the queue's lock: by clock_ns(), and by the
+// wall clock, which may be set (kernel/wall.c). Most are cancelled.
 //
 // The interrupt takes a timer off the heap, notes it as running, drops the lock and calls fn: fn
 // may wake threads, whose locks come before the queue's. timer_cancel from another CPU waits while
@@ -21,9 +22,10 @@
 #include <sched.h>
 
 struct timer_queue {
-    struct spinlock lock;  // RANK_TIMER
-    struct heap_node *top; // [lock] timer.node; NULL: none is armed
-    struct timer *running; // [lock]
+    struct spinlock lock;   // RANK_TIMER
+    struct heap_node *top;  // [lock] timer.node; NULL: none is armed
+    struct heap_node *wall; // [lock] those with timer.wall
+    struct timer *running;  // [lock]
 };
 static DEFINE_PER_CPU(struct timer_queue, timer_queue) = {.lock = SPINLOCK_INIT(RANK_TIMER)};
 
@@ -34,20 +36,42 @@ void timer_init(struct timer *t, void (*fn)(struct timer *))
     store_relaxed(&t->cpu, -1);
 }
 
-void timer_arm(struct timer *t, u64 deadline_ns)
+static struct heap_node **timer_heap(struct timer_queue *q, const struct timer *t)
 {
-    unsigned long flags = irq_save();
+    return t->wall ? &q->wall : &q->top;
+}
+
+static u64 timer_deadline(const struct timer *t)
+{
+    return t->wall ? wall_to_clock(t->node.key) : t->node.key;
+}
+
+static void timer_arm_on(struct timer *t, u64 deadline_ns, bool wall)
+{
+    unsigned long flags = irq_save(); // until timer_need: kernel/wall.c says why
     struct timer_queue *q = &this_cpu(timer_queue);
 
     spin_lock(&q->lock);
     assert(!t->armed);
     t->node.key = deadline_ns;
     t->armed = true;
+    t->wall = wall;
     store_relaxed(&t->cpu, (int)cpu_id());
-    heap_insert(&q->top, &t->node);
+    heap_insert(timer_heap(q, t), &t->node);
+    u64 need_ns = timer_deadline(t);
     spin_unlock(&q->lock);
-    timer_need(deadline_ns);
+    timer_need(need_ns);
     irq_restore(flags);
+}
+
+void timer_arm(struct timer *t, u64 deadline_ns)
+{
+    timer_arm_on(t, deadline_ns, false);
+}
+
+void timer_arm_wall(struct timer *t, u64 wall_time_ns)
+{
+    timer_arm_on(t, wall_time_ns, true);
 }
 
 bool timer_cancel(struct timer *t)
@@ -64,7 +88,7 @@ bool timer_cancel(struct timer *t)
         bool wait = !armed && q->running == t && cpu != (int)cpu_id();
         if (armed) {
             t->armed = false;
-            heap_remove(&q->top, &t->node);
+            heap_remove(timer_heap(q, t), &t->node);
         }
         spin_unlock_irq(&q->lock, flags);
         if (!wait) {
@@ -74,17 +98,27 @@ bool timer_cancel(struct timer *t)
     }
 }
 
+// The one that is due first, NULL: none is armed.
+static struct timer *timer_first_locked(struct timer_queue *q)
+{
+    struct timer *t = q->top ? container_of(q->top, struct timer, node) : NULL;
+    struct timer *w = q->wall ? container_of(q->wall, struct timer, node) : NULL;
+
+    return !t || (w && timer_deadline(w) < timer_deadline(t)) ? w : t;
+}
+
 u64 timer_run_expired(u64 now)
 {
     struct timer_queue *q = &this_cpu(timer_queue);
-    u64 next = TIME_NEVER;
+    u64 next = TIME_NEVER, due;
+    struct timer *t;
     unsigned nr = 0;
 
     spin_lock(&q->lock);
-    while (q->top) {
-        struct timer *t = container_of(q->top, struct timer, node);
-        if (t->node.key > now) {
-            next = t->node.key;
+    while ((t = timer_first_locked(q)) != NULL) {
+        due = timer_deadline(t);
+        if (due > now) {
+            next = due;
             break;
         }
         if (nr++ == TIMER_BATCH) {
@@ -92,7 +126,7 @@ u64 timer_run_expired(u64 now)
             next += next - now;
             break;
         }
-        heap_remove(&q->top, &t->node);
+        heap_remove(timer_heap(q, t), &t->node);
         t->armed = false;
         q->running = t;
         spin_unlock(&q->lock);
@@ -119,7 +153,7 @@ static void alarm_ring(struct timer *t)
     thread_wake(a->thread);
 }
 
-int schedule_until(u64 deadline_ns)
+static int schedule_until_on(u64 deadline_ns, bool wall)
 {
     struct alarm a = {.thread = current_thread()};
     bool by_signal = load_relaxed(&a.thread->state) == THREAD_SLEEPING;
@@ -131,12 +165,12 @@ int schedule_until(u64 deadline_ns)
     }
     if (deadline_ns == TIME_NEVER) {
         schedule();
-    } else if (clock_ns() >= deadline_ns) {
+    } else if ((wall ? wall_ns() : clock_ns()) >= deadline_ns) {
         thread_set_state(THREAD_RUNNABLE);
         return 0;
     } else {
         timer_init(&a.timer, alarm_ring);
-        timer_arm(&a.timer, deadline_ns);
+        timer_arm_on(&a.timer, deadline_ns, wall);
         schedule();
         timer_cancel(&a.timer);
     }
@@ -144,6 +178,16 @@ int schedule_until(u64 deadline_ns)
         return 0;
     }
     return by_signal && thread_signal_pending() ? -EINTR : 1;
+}
+
+int schedule_until(u64 deadline_ns)
+{
+    return schedule_until_on(deadline_ns, false);
+}
+
+int schedule_until_wall(u64 wall_time_ns)
+{
+    return schedule_until_on(wall_time_ns, true);
 }
 
 void sleep_ns(u64 ns)
