@@ -34,6 +34,7 @@ struct task_ext {
     s32 tid;               // [H,P] changes when a thread that is not the first calls execve
     struct list hash_link; // [H]
     struct list proc_link; // [H,P]
+    u64 order;             // [P] it was the so-many-th to join its process
     struct list mourners;  // [H] process.mourn_link: children to be told of its end
 
     u64 clear_child_tid; // [S] user address, 0: none
@@ -119,6 +120,14 @@ struct proc_usage {
     u64 peak_rss;
 };
 
+// What the threads of a process come to: CPU time, the ticks that met them in user mode and in the
+// kernel, times they gave the CPU up and had it taken.
+struct thread_sums {
+    u64 runtime_ns;
+    u64 ticks[2];
+    u64 switches_asked, switches_forced;
+};
+
 // A process is made by task_publish of its first thread, is a zombie from the end of its last
 // thread until its parent waits for it, and then leaves the tables: see kernel/family.c.
 struct process {
@@ -173,9 +182,10 @@ struct process {
     struct sigpending shared;                // [P]
     unsigned nr_sigqueue;                    // [P] queued ones, POSIX timers: RLIMIT_SIGPENDING
     struct uapi_rlimit rlimit[RLIM_NLIMITS]; // [P]
-    u64 dead_runtime_ns;                     // [P] CPU time of threads that are gone
-    u64 dead_ticks[2];                       // [P] their ticks: in user mode, in the kernel
-    struct proc_usage past;                  // [P] kernel/usage.c: but for the times
+    struct thread_sums dead;                 // [P] of threads that are gone
+    u64 nr_joined;                           // [P] threads there have been
+    struct list walks;                       // [P] kernel/usage.c: who is adding the threads up
+    struct proc_usage past;                  // [P] kernel/usage.c: of address spaces it has left
     u64 faults_before, parks_before;         // [P] kernel/usage.c: of mm
 
     struct mm *mm;       // [P] counted for each thread; changed only by the last thread (exec)

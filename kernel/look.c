@@ -121,24 +121,23 @@ static void time_split(u64 ns, u64 user, u64 kernel, u64 *user_ns, u64 *kernel_n
     *user_ns = ns - *kernel_ns;
 }
 
-static void look_times_locked(struct process *p, u64 *user_ns, u64 *kernel_ns)
+void times_split(const struct thread_sums *sums, u64 *user_ns, u64 *kernel_ns)
 {
-    u64 ns = p->dead_runtime_ns, user = p->dead_ticks[0], kernel = p->dead_ticks[1];
-    struct task_ext *t;
-
-    list_for_each_entry (t, &p->threads, proc_link) {
-        ns += thread_runtime_ns(t->thread);
-        user += load_relaxed(&t->thread->ticks_user);
-        kernel += load_relaxed(&t->thread->ticks_kernel);
-    }
-    time_split(ns, user, kernel, user_ns, kernel_ns);
+    time_split(sums->runtime_ns, sums->ticks[0], sums->ticks[1], user_ns, kernel_ns);
 }
 
 void process_times(struct process *p, u64 *user_ns, u64 *kernel_ns)
 {
-    spin_lock(&p->lock);
-    look_times_locked(p, user_ns, kernel_ns);
-    spin_unlock(&p->lock);
+    struct thread_sums sums;
+
+    process_threads_sum(p, &sums);
+    times_split(&sums, user_ns, kernel_ns);
+}
+
+void thread_times(struct thread *t, u64 *user_ns, u64 *kernel_ns)
+{
+    time_split(thread_runtime_ns(t), load_relaxed(&t->ticks_user), load_relaxed(&t->ticks_kernel),
+               user_ns, kernel_ns);
 }
 
 static void look_signals_locked(struct process *p, struct process_look *out)
@@ -158,6 +157,7 @@ static void look_signals_locked(struct process *p, struct process_look *out)
 
 void process_look(struct process *p, struct process_look *out)
 {
+    process_times(p, &out->user_ns, &out->kernel_ns);
     spin_lock(&p->lock);
     out->pid = p->pid;
     out->ppid = p->ppid;
@@ -177,7 +177,6 @@ void process_look(struct process *p, struct process_look *out)
     out->cred = p->cred;
     out->cred.groups = NULL;
     out->flags = p->flags;
-    look_times_locked(p, &out->user_ns, &out->kernel_ns);
     look_signals_locked(p, out);
     spin_unlock(&p->lock);
 }
@@ -217,8 +216,7 @@ static void task_look_locked(struct task_ext *x, struct task_look *out)
     out->state = x->parked ? 'T' : task_state(t);
     out->cpu = (unsigned)load_relaxed(&t->cpu);
     out->affinity = load_relaxed(&t->affinity);
-    time_split(thread_runtime_ns(t), load_relaxed(&t->ticks_user), load_relaxed(&t->ticks_kernel),
-               &out->user_ns, &out->kernel_ns);
+    thread_times(t, &out->user_ns, &out->kernel_ns);
     out->switches_asked = load_relaxed(&t->switches_asked);
     out->switches_forced = load_relaxed(&t->switches_forced);
     out->nice = x->nice;

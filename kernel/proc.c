@@ -130,6 +130,7 @@ struct process *process_create(void)
     store_relaxed(&p->ref, 1);
     spin_init(&p->lock, RANK_SIGNAL);
     list_init(&p->threads);
+    list_init(&p->walks);
     list_init(&p->all_link);
     list_init(&p->hash_link);
     list_init(&p->children);
@@ -240,20 +241,6 @@ u64 process_rlimit(unsigned which)
     return data_race(current_process()->rlimit[which].cur); // prlimit may be changing it
 }
 
-u64 process_runtime_ns(struct process *p)
-{
-    struct task_ext *t;
-    u64 sum;
-
-    spin_lock(&p->lock);
-    sum = p->dead_runtime_ns;
-    list_for_each_entry (t, &p->threads, proc_link) {
-        sum += thread_runtime_ns(t->thread);
-    }
-    spin_unlock(&p->lock);
-    return sum;
-}
-
 // --- Threads -------------------------------------------------------------------------------------
 
 struct task_ext *task_create(struct process *proc, const char *name)
@@ -354,6 +341,7 @@ static void task_add_locked(struct task_ext *task)
     p->tids_mixed |= !list_empty(&p->threads) &&
                      list_entry(p->threads.prev, struct task_ext, proc_link)->tid > task->tid;
     list_add_tail(&p->threads, &task->proc_link);
+    task->order = ++p->nr_joined;
     p->nr_threads++;
     p->nr_live++;
     account_charge_locked(p);
@@ -458,6 +446,7 @@ void task_unpublish(struct task_ext *task, int status, bool *last)
 
     spin_lock(&proc_table_lock);
     spin_lock(&p->lock);
+    usage_leave_thread_locked(task);
     list_del(&task->hash_link);
     list_del(&task->proc_link);
     p->nr_threads--;
@@ -465,10 +454,6 @@ void task_unpublish(struct task_ext *task, int status, bool *last)
     if (task->tid != p->pid) {
         account_uncharge_locked(p);
     }
-    p->dead_runtime_ns += thread_runtime_ns(task->thread);
-    p->dead_ticks[0] += load_relaxed(&task->thread->ticks_user);
-    p->dead_ticks[1] += load_relaxed(&task->thread->ticks_kernel);
-    usage_leave_thread_locked(p, task->thread);
     signal_retarget_locked(task, ~0ull);
     signal_pending_flush(p, &task->pending);
     // Unless something ended the process as a whole, its status is that of its first thread.

@@ -146,7 +146,10 @@ int pidfd_process(int fd, struct process **out, u32 *flags);
 
 // --- look.c
 
+// A sum split by the ticks that met it; that of p's threads; and what one thread has used.
+void times_split(const struct thread_sums *sums, u64 *user_ns, u64 *kernel_ns);
 void process_times(struct process *p, u64 *user_ns, u64 *kernel_ns);
+void thread_times(struct thread *t, u64 *user_ns, u64 *kernel_ns);
 
 // --- usage.c
 
@@ -154,10 +157,12 @@ void usage_add(struct proc_usage *sum, const struct proc_usage *more);
 void rusage_fill(struct uapi_rusage *r, const struct proc_usage *u);
 // Before p, not yet known to others, starts in mm: faults from here on are its own.
 void usage_begin(struct process *p, struct mm *mm);
-// Under p->lock. mm, p's only address space, is about to be left (exec, the end); a thread of p has
-// ended.
+// What all threads p ever had have used. Any lock of a rank below RANK_SIGNAL may be held.
+void process_threads_sum(struct process *p, struct thread_sums *out);
+// Under p->lock. mm, p's only address space, is about to be left (exec, the end); t is about to
+// leave p->threads.
 void usage_leave_mm_locked(struct process *p, struct mm *mm);
-void usage_leave_thread_locked(struct process *p, const struct thread *t);
+void usage_leave_thread_locked(struct task_ext *t);
 
 // --- the rest
 

@@ -13,8 +13,27 @@
 //
 // The peak of resident pages is the most that anybody has seen by looking; the end and execve look.
 //
+// A process may have as many threads as there are, and p->lock is wanted for each signal to it and
+// each end of a thread, so they are added up a few at a time. Who does that is on a list of the
+// process's (p->walks), and a thread that ends sees to it that it is neither missed, nor counted
+// twice, nor where somebody goes on:
+//
+//     adding up                                a thread ends (p->lock throughout)
+//     sum = dead; last = the youngest          dead += its times
+//     some of `threads`, the oldest first;     not yet passed, and not younger than last:
+//     passed = the order of the last of them       the walk's sum += its times
+//     p->lock dropped, and taken again         the next one of the walk: that is the one behind it
+//
+// Threads that join meanwhile are too young. Two sums, one after the other, are in that order: what
+// a thread has used only grows, and each thread of the first sum is in the second.
+//
+// Rejected: reading the list under RCU with a second look at a number, as Linux does: it goes
+// through all threads again when one has ended, and threads would have to be freed by RCU. A sum
+// for each CPU that the switch of threads adds to: a store more at each of them.
+//
 // Rejected: a counter in each thread, a second store for each fault; the difference of the CPU's
 // counters between two switches, which an address space's counters do not have per CPU and thread.
+#include <arch/cpu.h>
 #include <arch/time.h>
 #include <arch/uaccess.h>
 #include <k/errno.h>
@@ -68,44 +87,117 @@ void usage_leave_mm_locked(struct process *p, struct mm *mm)
     p->parks_before = 0;
 }
 
-void usage_leave_thread_locked(struct process *p, const struct thread *t)
+// --- The threads of a process ---------------------------------------------------------------------
+
+#define WALK_BATCH 64 // threads added at a time
+
+// Somebody adds the threads up; on his stack.
+struct usage_walk {
+    struct list link;       // [P] of process.walks
+    struct list *next;      // [P] where to go on
+    u64 passed, last;       // [P] orders: of the last one added, and of the last one to be
+    struct thread_sums sum; // [P]
+};
+
+static void sums_add(struct thread_sums *s, struct thread *t)
 {
-    spin_assert_held(&p->lock);
-    p->past.switches_asked += load_relaxed(&t->switches_asked);
-    p->past.switches_forced += load_relaxed(&t->switches_forced);
+    s->runtime_ns += thread_runtime_ns(t);
+    s->ticks[0] += load_relaxed(&t->ticks_user);
+    s->ticks[1] += load_relaxed(&t->ticks_kernel);
+    s->switches_asked += load_relaxed(&t->switches_asked);
+    s->switches_forced += load_relaxed(&t->switches_forced);
 }
 
-void process_usage(struct process *p, struct proc_usage *out)
+void usage_leave_thread_locked(struct task_ext *t)
 {
-    struct task_ext *t;
-    u64 user_ns, kernel_ns;
+    struct process *p = t->proc;
+    struct usage_walk *w;
 
-    process_times(p, &user_ns, &kernel_ns);
+    spin_assert_held(&p->lock);
+    sums_add(&p->dead, t->thread);
+    list_for_each_entry (w, &p->walks, link) {
+        if (t->order > w->passed && t->order <= w->last) {
+            sums_add(&w->sum, t->thread);
+        }
+        if (w->next == &t->proc_link) {
+            w->next = t->proc_link.next;
+        }
+    }
+}
+
+static bool walk_some_locked(const struct process *p, struct usage_walk *w)
+{
+    for (int left = WALK_BATCH; left > 0; left--) {
+        struct task_ext *t = list_entry(w->next, struct task_ext, proc_link);
+
+        if (w->next == &p->threads || t->order > w->last) {
+            return true;
+        }
+        sums_add(&w->sum, t->thread);
+        w->passed = t->order;
+        w->next = t->proc_link.next;
+    }
+    return false;
+}
+
+void process_threads_sum(struct process *p, struct thread_sums *out)
+{
+    struct usage_walk w = {0};
+
+    spin_lock(&p->lock);
+    w.sum = p->dead;
+    w.next = p->threads.next;
+    w.last = p->nr_joined;
+    list_add_tail(&p->walks, &w.link);
+    while (!walk_some_locked(p, &w)) {
+        spin_unlock(&p->lock);
+        cpu_relax(); // the lock is no queue: who waits for it needs a moment to find it free
+        spin_lock(&p->lock);
+    }
+    list_del(&w.link);
+    spin_unlock(&p->lock);
+    *out = w.sum;
+}
+
+u64 process_runtime_ns(struct process *p)
+{
+    struct thread_sums sums;
+
+    process_threads_sum(p, &sums);
+    return sums.runtime_ns;
+}
+
+// All but the times and switches, which belong to threads.
+static void memory_usage(struct process *p, struct proc_usage *out)
+{
     spin_lock(&p->lock);
     *out = p->past;
-    list_for_each_entry (t, &p->threads, proc_link) {
-        out->switches_asked += load_relaxed(&t->thread->switches_asked);
-        out->switches_forced += load_relaxed(&t->thread->switches_forced);
-    }
     if (p->mm) {
         usage_of_mm(p, p->mm, out); // whoever leaves it takes it away under this lock first
     }
     spin_unlock(&p->lock);
-    out->user_ns = user_ns;
-    out->kernel_ns = kernel_ns;
+}
+
+void process_usage(struct process *p, struct proc_usage *out)
+{
+    struct thread_sums sums;
+
+    process_threads_sum(p, &sums);
+    memory_usage(p, out);
+    times_split(&sums, &out->user_ns, &out->kernel_ns);
+    out->switches_asked = sums.switches_asked;
+    out->switches_forced = sums.switches_forced;
 }
 
 // Of the current thread; its faults cannot be told from the others' of its address space.
 static void thread_usage(struct process *p, struct proc_usage *out)
 {
-    struct task_look look;
+    struct thread *t = current_thread();
 
-    task_look(p, current_task()->tid, &look);
-    process_usage(p, out);
-    out->user_ns = look.user_ns;
-    out->kernel_ns = look.kernel_ns;
-    out->switches_asked = look.switches_asked;
-    out->switches_forced = look.switches_forced;
+    memory_usage(p, out);
+    thread_times(t, &out->user_ns, &out->kernel_ns);
+    out->switches_asked = load_relaxed(&t->switches_asked);
+    out->switches_forced = load_relaxed(&t->switches_forced);
 }
 
 static void children_usage(struct process *p, struct proc_usage *out)
