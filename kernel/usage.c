@@ -87,7 +87,7 @@ void usage_leave_mm_locked(struct process *p, struct mm *mm)
     p->parks_before = 0;
 }
 
-// --- The threads of a process ---------------------------------------------------------------------
+// --- The threads of a process --------------------------------------------------------------------
 
 #define WALK_BATCH 64 // threads added at a time
 

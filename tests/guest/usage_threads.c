@@ -1,6 +1,6 @@
 // TEST: smp=2,4 scheme=rcu linux=same
-// What many threads have used is added up while some of them end: nothing is missed, nothing counted
-// twice.
+// What many threads have used is added up while some of them end: nothing is missed, and nothing
+// counted twice.
 //
 // Threads that yield end one after the other, each from another place among many that sleep. A
 // thread missed makes the sum less than one before it; a thread counted twice makes the next one
