@@ -225,8 +225,8 @@ static int move_pages(struct mm *mm, u64 nr, u64 pages, u64 nodes, u64 status)
         if (arch_copy_to_user((void *)(status + 4 * i), &where, sizeof(where))) {
             return -EFAULT;
         }
-        if (thread_signal_pending()) {
-            return -EINTR;
+        if (thread_signal_pending() && thread_kill_pending()) {
+            return -EINTR; // nobody will see it; other signals do not end this call
         }
         cond_resched();
     }

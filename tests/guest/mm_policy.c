@@ -2,7 +2,9 @@
 // Calls about memory nodes, protection keys and advice to others, on a machine with one node.
 #include "mm_test.h"
 #include <linux/mempolicy.h>
+#include <signal.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/uio.h>
 
 static int last_mode;
@@ -71,6 +73,39 @@ static void test_move_pages(void)
     group("move_pages");
 }
 
+static volatile sig_atomic_t alarms;
+
+static void on_alarm(int sig)
+{
+    (void)sig;
+    alarms++;
+}
+
+// A signal does not end the call: move_pages(2) knows no EINTR, and callers do not expect it.
+static void test_move_pages_signal(void)
+{
+    enum { NR = 1 << 16 };
+    static void *pages[NR];
+    static int status[NR];
+    char *p = map_anon(1);
+    struct itimerval often = {{0, 10000}, {0, 10000}}, never = {{0, 0}, {0, 0}};
+    fill(p, 1, 1);
+    for (int i = 0; i < NR; i++) {
+        pages[i] = p;
+    }
+    signal(SIGALRM, on_alarm);
+    CHECK_EQ(setitimer(ITIMER_REAL, &often, NULL), 0);
+    long wrong = 0;
+    while (alarms < 20 && !wrong) {
+        status[NR - 1] = 9;
+        wrong = syscall(SYS_move_pages, 0, (long)NR, pages, NULL, status, 0) || status[NR - 1];
+    }
+    CHECK_EQ(setitimer(ITIMER_REAL, &never, NULL), 0);
+    CHECK_EQ(wrong, 0);
+    CHECK_EQ(munmap(p, PAGE), 0);
+    group("move_pages and signals");
+}
+
 static void test_keys(void)
 {
     char *p = map_anon(1);
@@ -123,6 +158,7 @@ int main(void)
     test_thread_policy();
     test_range_policy();
     test_move_pages();
+    test_move_pages_signal();
     test_keys();
     test_remap();
     test_advice();
