@@ -9,7 +9,7 @@
 enum {
     LEAF_SLOTS = 23, // both kinds of node then fill the same six cache lines
     INNER_SLOTS = 16,
-    LEAF_MIN = 7, // a node with fewer slots takes in a neighbour; the root may have fewer
+    LEAF_MIN = 7, // a node with fewer slots takes in neighbours; the root may have fewer
     INNER_MIN = 5,
     MAX_HEIGHT = 16,  // INNER_MIN^15 leaves do not fit in any memory
     MAX_MADE = 3,     // nodes that one store makes on one level

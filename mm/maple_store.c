@@ -31,7 +31,7 @@ struct item {
 };
 
 enum {
-    ROOM_FRONT = LEAF_SLOTS + LEAF_MIN, // neighbours taken in on the left
+    ROOM_FRONT = LEAF_SLOTS + LEAF_MIN, // taken in on the left: a leaf, when there are too few yet
     ROOM_BACK = 2 * LEAF_SLOTS + 2,     // both ends of a store over two full leaves, the new entry
 };
 

@@ -149,7 +149,7 @@ static void test_every_third(void)
 {
     unsigned refused = 0, seed = 1;
     munmap(room, 1024 * PAGE);
-    MUST(knob_write("inject", "vma_new:every:3") == 0);
+    MUST(knob_write("inject", "vma_draft:every:3") == 0);
     for (unsigned i = 0; i < 3000; i++) {
         seed = seed * 1664525 + 1013904223;
         char *p = room + (seed >> 10) % 1000 * PAGE;
@@ -169,9 +169,9 @@ static void test_every_third(void)
 
 static void test_rules(void)
 {
-    CHECK_ERR(knob_write("inject", "vma_new"), EINVAL);
-    CHECK_ERR(knob_write("inject", "vma_new:0"), EINVAL);
-    CHECK_ERR(knob_write("inject", "vma_new:every:"), EINVAL);
+    CHECK_ERR(knob_write("inject", "vma_draft"), EINVAL);
+    CHECK_ERR(knob_write("inject", "vma_draft:0"), EINVAL);
+    CHECK_ERR(knob_write("inject", "vma_draft:every:"), EINVAL);
     CHECK_ERR(knob_write("inject", ":1"), EINVAL);
     inject_off();
     group("rules");
@@ -184,7 +184,7 @@ int main(void)
     test_rules();
     test_every_third();
     struct baseline was = baseline_first();
-    each_call("vma_new", 1);
+    each_call("vma_draft", 1);
     each_call("mt_prepare", 0); // the tree keeps nodes, so that this may never be asked
     each_call("*", 1);
     test_every_third();

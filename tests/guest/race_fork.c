@@ -385,7 +385,7 @@ static void test_fail(void)
     MUST(mprotect(at + 50 * PAGE, 10 * PAGE, RW) == 0);
     MUST(mprotect(at + 60 * PAGE, 20 * PAGE, RW) == 0);
     each_allocation(at, "*");
-    each_allocation(at, "vma_new");
+    each_allocation(at, "vma_draft");
     audit_quiet();
     CHECK_EQ(munmap(at, FAIL_PAGES * PAGE), 0);
 }

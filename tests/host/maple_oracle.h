@@ -165,10 +165,10 @@ static inline void oracle_check_gaps(struct oracle *o, struct maple_tree *mt)
     size -= min(size, (u64)oracle_random(o, 2));
     found = oracle_gap(o, lo, hi, size, false, &b);
     assert_int_equal(mt_gap_lowest(mt, lo, hi, size, &a), found ? 0 : -ENOMEM);
-    assert_true(!found || (gap_equal(&a, &b)));
+    assert_true(!found || gap_equal(&a, &b));
     found = oracle_gap(o, lo, hi, size, true, &b);
     assert_int_equal(mt_gap_highest(mt, lo, hi, size, &a), found ? 0 : -ENOMEM);
-    assert_true(!found || (gap_equal(&a, &b)));
+    assert_true(!found || gap_equal(&a, &b));
 }
 
 // The structure's rules, and every range in order, forwards and backwards.
