@@ -11,7 +11,9 @@ V     ?= 0
 # EXPLORE=1: yield points (kernel/explore.c), and all that DEBUG=1 checks.
 VARIANT := $(if $(filter 1,$(EXPLORE)),-explore,$(if $(filter 1,$(DEBUG)),-debug))$(addprefix -,$(SAN))
 O ?= build/$(ARCH)$(VARIANT)
-OUT := $(O)
+# One name for a folder in here, however it was given: what the compiler writes down about headers
+# (.d) holds for the names of this make only.
+OUT := $(patsubst $(CURDIR)/%,%,$(abspath $(O)))
 OBJ := $(OUT)/obj
 
 ifeq ($(wildcard arch/$(ARCH)/kernel.ld),)
