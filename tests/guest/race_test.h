@@ -22,7 +22,7 @@ static unsigned nr_racers;  // threads that meet: 3 or 4
 static long nr_cpus;
 static int race_rehearsal; // see race_perform
 static int faults_wait;    // the scheme is mmap_lock
-static unsigned fewer_rounds = 1;
+static unsigned fewer_rounds = 1, more_rounds = 1;
 
 static char racer_stack[RACERS_MAX][64 * 1024] __attribute__((aligned(4096)));
 
@@ -174,7 +174,7 @@ static inline void audit_quiet(void)
 
 // Each is one line of output: its race's number (docs/RACES.md has the list), and what is done.
 // Arguments of the program pick some: `race_tables R3` is all of R3, `race_tables` everything;
-// `race_tables -4` makes a quarter of the rounds.
+// `race_tables -4` makes a quarter of the rounds, `race_tables +4` four times as many.
 struct race_test {
     const char *id, *what;
     void (*run)(void);
@@ -202,7 +202,7 @@ static inline int race_picked(const struct race_test *t, int argc, char **argv)
     int picked = 0, nr_names = 0;
     for (int i = 1; i < argc; i++) {
         picked |= strcmp(argv[i], t->id) == 0;
-        nr_names += argv[i][0] != '-';
+        nr_names += argv[i][0] != '-' && argv[i][0] != '+';
     }
     return picked || nr_names == 0;
 }
@@ -237,8 +237,9 @@ static inline int race_main(const struct race_test *tests, unsigned n, int argc,
     race_set_up();
     for (int i = 1; i < argc; i++) {
         fewer_rounds = argv[i][0] == '-' ? (unsigned)atoi(argv[i] + 1) : fewer_rounds;
+        more_rounds = argv[i][0] == '+' ? (unsigned)atoi(argv[i] + 1) : more_rounds;
     }
-    MUST(fewer_rounds > 0);
+    MUST(fewer_rounds > 0 && more_rounds > 0);
     for (unsigned i = 0; i < n; i++) {
         if (race_picked(&tests[i], argc, argv)) {
             race_perform(&tests[i]);
@@ -261,7 +262,7 @@ static inline int race_main(const struct race_test *tests, unsigned n, int argc,
 static inline unsigned rounds(unsigned n)
 {
     n = nr_cpus == 1 ? n : n * 2 / (unsigned)nr_cpus;
-    n = (faults_wait ? n / 2 : n) / fewer_rounds;
+    n = (faults_wait ? n / 2 : n) * more_rounds / fewer_rounds;
     return race_rehearsal ? n / 8 + 1 : n + 1;
 }
 
